@@ -38,7 +38,8 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
-use self::metadata::{DEFAULT_NAMESPACE, GENERATED, generate_name, is_raw_of_api, namespace_of};
+pub(crate) use self::metadata::GENERATED;
+use self::metadata::{DEFAULT_NAMESPACE, generate_name, is_raw_of_api, namespace_of};
 pub use self::{
     address_type::AddressType,
     endpoint_view::{Conditions, EndpointView},
@@ -52,7 +53,7 @@ pub use self::{
     object_error::ObjectError,
     pod::{ContainerPort, DnsPolicy, LIBC_NDOTS, NdotsOption, Owner, Pod},
     port_view::{AppProtocol, ServicePortView, SlicePortView, TargetPort, TransportProtocol},
-    qualified_name::{is_label_value, is_qualified_name},
+    qualified_name::{is_label_value, is_qualified_name, is_subdomain},
     raw_pod::{containers, is_running},
     reference_grant::ReferenceGrant,
     remark::Remark,

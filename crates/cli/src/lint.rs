@@ -28,6 +28,7 @@ mod registry;
 mod report;
 mod rule;
 mod selectors;
+mod strict_addresses;
 mod topology;
 mod unknown_fields;
 

@@ -33,7 +33,7 @@ pub(super) fn namespace_of(raw: &RawObject) -> &str {
 
 /// Ends the name of an object whose name the API server will make, and which `generateName` begins: `web-*`. No name in a cluster has
 /// this character.
-pub(super) const GENERATED: char = '*';
+pub(crate) const GENERATED: char = '*';
 
 /// The beginning of the name that the API server will make for an object without one.
 pub(super) fn generate_name(raw: &RawObject) -> Option<&str> {

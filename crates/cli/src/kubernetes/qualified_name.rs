@@ -25,7 +25,9 @@ fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME_BYTES && text.bytes().all(is_inner) && has_alphanumeric_ends(text)
 }
 
-fn is_subdomain(text: &str) -> bool {
+/// Whether `text` can be the name of most objects, such as a Node: lower-case labels that dots join.
+#[must_use]
+pub fn is_subdomain(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_label = |label: &str| label.bytes().all(is_inner) && has_alphanumeric_ends(label);
     text.len() <= MAX_PREFIX_BYTES && text.split('.').all(is_label)

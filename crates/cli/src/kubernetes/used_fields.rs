@@ -73,7 +73,7 @@ const ENDPOINT_SLICE: &[UsedField] = &[
             whole("zone"),
         ],
     ),
-    UsedField("ports", &[whole("name"), whole("port"), whole("protocol")]),
+    UsedField("ports", &[whole("appProtocol"), whole("name"), whole("port"), whole("protocol")]),
 ];
 
 const ENDPOINT_ADDRESS: &[UsedField] = &[whole("hostname"), whole("ip"), whole("nodeName"), TARGET_REF];

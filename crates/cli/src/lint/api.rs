@@ -7,6 +7,7 @@ use std::{
     ops::RangeInclusive,
 };
 
+use byname_core::is_label;
 use k8s_openapi::api::core::v1::ServiceSpec;
 
 use super::{
@@ -19,7 +20,9 @@ use super::{
 };
 use crate::{
     input::Field,
-    kubernetes::{NamespacedName, ServicePortView, ServiceView, TargetPort, is_label_value, is_qualified_name},
+    kubernetes::{
+        NamespacedName, ServicePortView, ServiceView, TargetPort, TransportProtocol, is_label_value, is_qualified_name,
+    },
 };
 
 pub(super) const RULES: &[Rule] = &[Rule {
@@ -46,7 +49,7 @@ pub(super) const PORTS: RangeInclusive<i32> = 1..=65_535;
 const NODE_PORT_FIX: &str = "omit it to have a port from 30000 to 32767 allocated";
 /// The length of a port's name (RFC 6335 section 5.1).
 const MAX_PORT_NAME_BYTES: usize = 15;
-const QUALIFIED_NAME_FIX: &str =
+pub(super) const QUALIFIED_NAME_FIX: &str =
     "use a name of at most 63 letters, digits, '-', '_' and '.', or such a name behind DOMAIN/";
 
 fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
@@ -57,6 +60,7 @@ fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
         addresses(service, &mut refusals);
         of_other_types(service, &mut refusals);
         external_name(service, &mut refusals);
+        unread_fields(service, &mut refusals);
         labels(service, &mut refusals);
         refusals.into_iter().for_each(|refusal| refusal.report(service.subject(), findings));
     }
@@ -106,13 +110,10 @@ fn ports(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let fix = "add a port, or set clusterIP: None if clients need only the addresses of the pods";
         refusals.push(Refusal::new(["spec", "ports"], "the Service has a cluster IP and no ports", fix));
     }
-    let mut node_ports: BTreeMap<(i32, &str), ServicePortView<'_>> = BTreeMap::new();
+    let mut node_ports = NodePorts::default();
     for port in view.ports() {
         refusals.extend(target_port(&port));
-        // BN025 reports words of Kubernetes.
-        let is_refused =
-            |name: &&String| !is_qualified_name(name) && !name.to_ascii_lowercase().starts_with("kubernetes.io/");
-        if let Some(protocol) = port.object.app_protocol.as_ref().filter(is_refused) {
+        if let Some(protocol) = port.object.app_protocol.as_ref().filter(|name| !is_qualified_name(name)) {
             let reason = format!("{protocol:?} is not the name of a protocol");
             refusals.push(Refusal::new(port.field().field("appProtocol"), reason, QUALIFIED_NAME_FIX));
         }
@@ -122,15 +123,47 @@ fn ports(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
             let fix = "set type: NodePort, or remove nodePort";
             refusals.push(Refusal::new(field.clone(), "a Service of type ClusterIP has no node ports", fix));
         }
-        let first = *node_ports.entry((number, port.protocol.as_str())).or_insert(port);
-        if !PORTS.contains(&number) {
+        // The node ports of an ExternalName Service are compared, and never allocated.
+        let other = node_ports.take(port, number, !view.is_external_name());
+        if !PORTS.contains(&number) && !view.is_external_name() {
             refusals.push(Refusal::new(field, format!("{number} is not a port"), NODE_PORT_FIX).removable());
-        } else if first.index != port.index {
-            let reason = format!("port {} has node port {number} ({}) too", shown(&first), port.protocol);
+        } else if let Some(other) = other {
+            let reason = format!("port {} has node port {number} ({}) too", shown(&other), other.protocol);
             let fix = "omit the nodePort of one of the two ports to have another one allocated";
             refusals.push(Refusal::new(field, reason, fix).removable());
         }
     }
+    let health = view.spec.health_check_node_port.filter(|_| has_health_check(view));
+    if let Some((number, other)) = health.and_then(|number| Some((number, node_ports.allocated.get(&number)?))) {
+        let reason = format!("port {} has node port {number} too", shown(other));
+        refusals.push(Refusal::new(["spec", "healthCheckNodePort"], reason, NODE_PORT_FIX).removable());
+    }
+}
+
+/// The node ports of a Service, as an API server allocates them: by number alone, and once for all ports of one number that have
+/// different protocols.
+#[derive(Default)]
+struct NodePorts<'c> {
+    allocated: BTreeMap<i32, ServicePortView<'c>>,
+    by_protocol: BTreeMap<(i32, &'c str), ServicePortView<'c>>,
+    /// The node port of each port number.
+    of_number: BTreeMap<i32, i32>,
+}
+
+impl<'c> NodePorts<'c> {
+    /// Takes the node port of `port`. Returns the port that has it already, if an API server then refuses the Service.
+    fn take(&mut self, port: ServicePortView<'c>, number: i32, is_allocated: bool) -> Option<ServicePortView<'c>> {
+        let same_protocol = self.by_protocol.insert((number, port.protocol.as_str()), port);
+        let has_other = self.of_number.get(&port.number).is_none_or(|own| *own != number);
+        self.of_number.entry(port.number).or_insert(number);
+        let allocated = if is_allocated && has_other { self.allocated.insert(number, port) } else { None };
+        same_protocol.or(allocated)
+    }
+}
+
+/// Whether a Service has a port for the health checks of load balancers.
+fn has_health_check(view: &ServiceView<'_>) -> bool {
+    view.type_word() == "LoadBalancer" && view.spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
 fn target_port(port: &ServicePortView<'_>) -> Option<Refusal> {
@@ -182,6 +215,7 @@ fn addresses(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let reason = "a Service of type ExternalName has no cluster IP";
         refusals.push(Refusal::new(field, reason, "remove the cluster IP, or the type").removable());
     }
+    let is_refused = !refusals.is_empty();
     let first = spec.cluster_ips.iter().flatten().next();
     if let (Some(own), Some(first)) = (spec.cluster_ip.as_ref().filter(|own| !own.is_empty()), first)
         && own != first
@@ -190,9 +224,14 @@ fn addresses(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         refusals.push(Refusal::new(["spec", "clusterIPs"], reason, "write the value of clusterIP first"));
     }
     let is_alone = first.is_some() && spec.cluster_ip.as_ref().is_none_or(String::is_empty);
-    if is_alone && !view.is_headless() && !view.is_external_name() {
+    if is_alone && !is_refused && !view.is_external_name() {
         let fix = "write the first of them into clusterIP too";
         refusals.push(Refusal::new(["spec", "clusterIPs"], "clusterIP is missing beside clusterIPs", fix));
+    }
+    let others = spec.cluster_ips.iter().flatten().enumerate().skip(1);
+    for (index, _) in others.filter(|(_, ip)| ip.is_empty() && !view.is_external_name()) {
+        let field = Field::from(["spec", "clusterIPs"]).item(index);
+        refusals.push(Refusal::new(field, "the cluster IP is empty", "remove the item").removable());
     }
     let is_single = match spec.ip_family_policy.as_deref() {
         // The API server fills in RequireDualStack.
@@ -299,7 +338,7 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     let values = &["PreferClose", "PreferSameZone", "PreferSameNode"];
     let fix = "use PreferSameZone, PreferSameNode or PreferClose";
     refusals.extend(one_of("trafficDistribution", spec.traffic_distribution.as_ref(), values, fix));
-    let is_checked = type_word == "LoadBalancer" && policy.is_some_and(|policy| policy == "Local");
+    let is_checked = has_health_check(view);
     if let Some(port) = spec.health_check_node_port.filter(|port| *port != 0) {
         let reason =
             "only a Service of type LoadBalancer with externalTrafficPolicy: Local may have healthCheckNodePort";
@@ -321,23 +360,14 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         refusals.push(Refusal::new(["spec", "loadBalancerClass"], reason, QUALIFIED_NAME_FIX));
     }
     let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
-    let listed = ranges.iter().enumerate().map(|(index, range)| {
-        let field = Field::from(["spec", "loadBalancerSourceRanges"]).item(index);
-        (field, range.as_str())
-    });
-    // The annotation counts without the field.
-    let noted = service.annotation(SOURCE_RANGES).filter(|_| ranges.is_empty());
-    let at = || Field::from(["metadata", "annotations", SOURCE_RANGES]);
-    let in_note = noted.into_iter().filter(|noted| !noted.trim().is_empty()).flat_map(|noted| noted.split(','));
-    for (field, range) in listed.chain(in_note.map(|range| (at(), range))) {
-        if !is_address_range(range.trim()) {
-            refusals.push(Refusal::new(field, format!("{range:?} is not an address range"), "use the form 10.0.0.0/8"));
-        }
+    for (field, range) in source_ranges(service).filter(|(_, range)| address_range(range).is_none()) {
+        refusals.push(Refusal::new(field, format!("{range:?} is not an address range"), "use the form 10.0.0.0/8"));
     }
-    if noted.is_some() && is_whole && type_word != "LoadBalancer" {
+    let is_noted = service.annotation(SOURCE_RANGES).is_some() && ranges.is_empty();
+    if is_noted && is_whole && type_word != "LoadBalancer" {
         let reason = "only a Service of type LoadBalancer may have the annotation";
         let fix = "set type: LoadBalancer, or remove the annotation";
-        refusals.push(Refusal::new(at(), reason, fix).removable());
+        refusals.push(Refusal::new(["metadata", "annotations", SOURCE_RANGES], reason, fix).removable());
     }
     // The API server drops the configuration of other affinities.
     let affinity = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
@@ -370,20 +400,30 @@ pub(super) fn external_ip(text: &str) -> Option<String> {
 }
 
 /// An IP address as an API server reads it: with zeros in front of a number or not.
-fn ip(text: &str) -> Option<IpAddr> {
+pub(super) fn ip(text: &str) -> Option<IpAddr> {
     let parts = text.split('.').map(|part| part.parse().map_or_else(|_| part.to_owned(), |part: u8| part.to_string()));
     parts.collect::<Vec<_>>().join(".").parse().ok()
 }
 
-/// Whether `text` is a CIDR block.
-fn is_address_range(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return false };
-    let most = match ip(address) {
-        Some(IpAddr::V4(_)) => 32,
-        Some(IpAddr::V6(_)) => 128,
-        None => return false,
-    };
-    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+/// The ranges of clients that a load balancer lets in, from the field, or from the annotation if there is no field.
+pub(super) fn source_ranges<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (Field, &'c str)> {
+    let ranges = service.view.spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let listed = ranges.iter().enumerate().map(|(index, range)| {
+        let field = Field::from(["spec", "loadBalancerSourceRanges"]).item(index);
+        (field, range.trim())
+    });
+    let noted = service.annotation(SOURCE_RANGES).filter(|noted| ranges.is_empty() && !noted.trim().is_empty());
+    let noted = noted.into_iter().flat_map(|noted| noted.split(','));
+    listed.chain(noted.map(|range| (Field::from(["metadata", "annotations", SOURCE_RANGES]), range.trim())))
+}
+
+/// The address and the prefix length of a CIDR block; `None` if `text` is none.
+pub(super) fn address_range(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, bits) = text.split_once('/')?;
+    let address = ip(address)?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = Some(bits).filter(|bits| bits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+    (bits <= most).then_some((address, bits))
 }
 
 /// The labels of a Service and of its selector, and the keys of its annotations.
@@ -409,6 +449,39 @@ fn labels(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let field = Field::from(["metadata", "annotations"]).field(key);
         refusals.push(Refusal::new(field, format!("{key:?} is not the key of an annotation"), QUALIFIED_NAME_FIX));
     }
+}
+
+/// What an API server checks in an ExternalName Service too. BN080 reports the others: byname reads these fields of them.
+fn unread_fields(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
+    let (view, spec) = (&service.view, service.view.spec);
+    if !view.is_external_name() {
+        return;
+    }
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for port in view.ports() {
+        let field = |name| port.field().field(name);
+        if !PORTS.contains(&port.number) {
+            refusals.push(Refusal::new(field("port"), format!("{} is not a port", port.number), "use 1 to 65535"));
+        } else if !numbers.insert((port.number, port.protocol)) {
+            let reason = format!("port {} ({}) is listed twice", port.number, port.protocol);
+            refusals.push(Refusal::new(field("port"), reason, "remove one of the two ports"));
+        }
+        if !port.name.is_empty() && !is_label(port.name) {
+            let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
+            refusals.push(Refusal::new(field("name"), format!("{:?} is not the name of a port", port.name), fix));
+        } else if !port.name.is_empty() && !names.insert(port.name) {
+            let reason = format!("two ports are called {}", port.name);
+            refusals.push(Refusal::new(field("name"), reason, "give each port its own name"));
+        }
+        if let TransportProtocol::Unknown(word) = port.protocol {
+            let reason = format!("{word:?} is not a port protocol");
+            refusals.push(Refusal::new(field("protocol"), reason, "use TCP, UDP or SCTP"));
+        }
+    }
+    let affinity = spec.session_affinity.as_ref().filter(|word| !word.is_empty());
+    refusals.extend(one_of("sessionAffinity", affinity, &["ClientIP", "None"], "use ClientIP or None"));
+    let policy = spec.internal_traffic_policy.as_ref();
+    refusals.extend(one_of("internalTrafficPolicy", policy, &["Cluster", "Local"], "use Cluster or Local"));
 }
 
 fn external_name(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {

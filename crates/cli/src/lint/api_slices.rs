@@ -2,18 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use super::refusal::Refusal;
+use k8s_openapi::api::discovery::v1::EndpointHints;
+
+use super::{api::QUALIFIED_NAME_FIX, refusal::Refusal};
 use crate::{
     input::Field,
-    kubernetes::{AddressType, SliceView, TransportProtocol},
+    kubernetes::{
+        AddressType, GENERATED, SliceView, TransportProtocol, is_label_value, is_qualified_name, is_subdomain,
+    },
 };
 
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
+/// The zones, and the nodes, in the hints of an endpoint.
+const MAX_HINTS: usize = 8;
+const SUBDOMAIN_FIX: &str =
+    "use a-z, 0-9, '-' and '.', with a letter or a digit at the beginning and at the end of each part";
 
 /// What an API server refuses in an EndpointSlice.
 pub(super) fn refusals(slice: &SliceView<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
+    let name = &*slice.name.name;
+    // The API server completes a name that ends in this character.
+    if !name.ends_with(GENERATED) && !is_subdomain(name) {
+        let reason = format!("{name:?} is not the name of an EndpointSlice");
+        refusals.push(Refusal::new(["metadata", "name"], reason, SUBDOMAIN_FIX));
+    }
     address_type(slice, &mut refusals);
     endpoints(slice, &mut refusals);
     ports(slice, &mut refusals);
@@ -60,8 +74,42 @@ fn endpoints(slice: &SliceView<'_>, refusals: &mut Vec<Refusal>) {
             refusals.push(Refusal::new(field.clone().field("addresses"), reason, fix));
         }
         if endpoint.hostname.as_deref() == Some("") {
-            let refusal = Refusal::new(field.field("hostname"), "the hostname is empty", "remove the field");
+            let refusal = Refusal::new(field.clone().field("hostname"), "the hostname is empty", "remove the field");
             refusals.push(refusal.removable());
+        }
+        if let Some(node) = endpoint.node_name.as_deref().filter(|node| !is_subdomain(node)) {
+            let reason = format!("{node:?} is not the name of a node");
+            refusals.push(Refusal::new(field.clone().field("nodeName"), reason, SUBDOMAIN_FIX));
+        }
+        let Some(EndpointHints { for_zones, for_nodes }) = &endpoint.hints else { continue };
+        let zones = for_zones.iter().flatten().map(|zone| &*zone.name);
+        hints(zones, field.clone().field("hints").field("forZones"), is_label_value, "zone", refusals);
+        let nodes = for_nodes.iter().flatten().map(|node| &*node.name);
+        hints(nodes, field.field("hints").field("forNodes"), is_subdomain, "node", refusals);
+    }
+}
+
+/// The zones or nodes in the hints of an endpoint.
+fn hints<'s>(
+    names: impl Iterator<Item = &'s str>,
+    field: Field,
+    is_name: fn(&str) -> bool,
+    kind: &str,
+    refusals: &mut Vec<Refusal>,
+) {
+    let names: Vec<&str> = names.collect();
+    if names.len() > MAX_HINTS {
+        let reason = format!("{} {kind}s are more than {MAX_HINTS}", names.len());
+        refusals.push(Refusal::new(field.clone(), reason, "keep the zones and nodes that are closest"));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.into_iter().enumerate() {
+        let field = field.clone().item(index).field("name");
+        // BN080 reports white space.
+        if !is_name(name) && !name.contains(char::is_whitespace) {
+            refusals.push(Refusal::new(field, format!("{name:?} is not the name of a {kind}"), "correct the name"));
+        } else if !seen.insert(name) {
+            refusals.push(Refusal::new(field, format!("{kind} {name} is listed twice"), "list each one once"));
         }
     }
 }
@@ -79,7 +127,11 @@ fn ports(slice: &SliceView<'_>, refusals: &mut Vec<Refusal>) {
         }
         if let TransportProtocol::Unknown(word) = port.protocol {
             let reason = format!("{word:?} is not a port protocol");
-            refusals.push(Refusal::new(field.field("protocol"), reason, "use TCP, UDP or SCTP"));
+            refusals.push(Refusal::new(field.clone().field("protocol"), reason, "use TCP, UDP or SCTP"));
+        }
+        if let Some(word) = port.object.app_protocol.as_ref().filter(|word| !is_qualified_name(word)) {
+            let reason = format!("{word:?} is not the name of a protocol");
+            refusals.push(Refusal::new(field.field("appProtocol"), reason, QUALIFIED_NAME_FIX));
         }
     }
 }

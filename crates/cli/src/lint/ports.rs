@@ -9,7 +9,7 @@ use super::{
     patch::Patch,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{AppProtocol, ServicePortView, TargetPort, TransportProtocol};
+use crate::kubernetes::{AppProtocol, ServicePortView, TargetPort, TransportProtocol, is_qualified_name};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -199,7 +199,8 @@ fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
         for port in service.view.ports() {
             let Some(value) = port.object.app_protocol.as_deref() else { continue };
             let is_of_kubernetes = value.to_ascii_lowercase().starts_with("kubernetes.io/");
-            if is_of_kubernetes && port.app_protocol() == AppProtocol::Unknown {
+            // BN079 reports the others.
+            if is_of_kubernetes && is_qualified_name(value) && port.app_protocol() == AppProtocol::Unknown {
                 let message = format!("Kubernetes defines no appProtocol {value}");
                 let field = port.field().field("appProtocol");
                 let known = match value.to_ascii_lowercase().rsplit('/').next() {

@@ -2,7 +2,7 @@
 
 use super::{
     api, backends, deployed, endpoints, exports, exposure, external_names, ignore_annotations, names, ports, refused,
-    rule::Rule, selectors, topology,
+    rule::Rule, selectors, strict_addresses, topology,
 };
 
 /// All rules, in the order of their ids.
@@ -16,6 +16,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         exposure::RULES,
         names::RULES,
         topology::RULES,
+        strict_addresses::RULES,
         api::RULES,
         refused::RULES,
         deployed::RULES,

@@ -6,10 +6,13 @@ use std::cell::Cell;
 
 use k8s_openapi::{
     api::{
-        core::v1::{Service, ServicePort, ServiceSpec, SessionAffinityConfig},
-        discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice},
+        core::v1::{
+            ClientIPConfig, LoadBalancerIngress, LoadBalancerStatus, ObjectReference, Service, ServicePort,
+            ServiceSpec, ServiceStatus, SessionAffinityConfig,
+        },
+        discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone},
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use serde::{
     Deserialize, Deserializer,
@@ -37,7 +40,9 @@ pub(super) fn of(object: &RawObject) -> Vec<UnknownField> {
         ("discovery.k8s.io/v1", "EndpointSlice") => add_of_slice(&mut unknown, &object.node),
         _ => return unknown,
     }
-    add::<ObjectMeta>(&mut unknown, object.node.get("metadata"), &["metadata"].into());
+    let (metadata, at) = (object.node.get("metadata"), Field::from(["metadata"]));
+    add::<ObjectMeta>(&mut unknown, metadata, &at);
+    add_items::<OwnerReference>(&mut unknown, metadata, at, "ownerReferences");
     unknown
 }
 
@@ -46,12 +51,17 @@ fn add_of_service(unknown: &mut Vec<UnknownField>, root: &InputNode) {
     let (in_spec, spec) = (Field::from(["spec"]), root.get("spec"));
     add::<ServiceSpec>(unknown, spec, &in_spec);
     let below = |name: &str| (spec.and_then(|spec| spec.get(name)), in_spec.clone().field(name));
-    let (ports, in_ports) = below("ports");
-    for (port, in_port) in items(ports, &in_ports) {
-        add::<ServicePort>(unknown, Some(port), &in_port);
-    }
+    add_items::<ServicePort>(unknown, spec, in_spec.clone(), "ports");
     let (config, in_config) = below("sessionAffinityConfig");
     add::<SessionAffinityConfig>(unknown, config, &in_config);
+    let client_ip = config.and_then(|config| config.get("clientIP"));
+    add::<ClientIPConfig>(unknown, client_ip, &in_config.field("clientIP"));
+    let (in_status, status) = (Field::from(["status"]), root.get("status"));
+    add::<ServiceStatus>(unknown, status, &in_status);
+    let (balancer, in_balancer) =
+        (status.and_then(|status| status.get("loadBalancer")), in_status.field("loadBalancer"));
+    add::<LoadBalancerStatus>(unknown, balancer, &in_balancer);
+    add_items::<LoadBalancerIngress>(unknown, balancer, in_balancer, "ingress");
 }
 
 fn add_of_slice(unknown: &mut Vec<UnknownField>, root: &InputNode) {
@@ -59,10 +69,24 @@ fn add_of_slice(unknown: &mut Vec<UnknownField>, root: &InputNode) {
     for (endpoint, at) in items(root.get("endpoints"), &["endpoints"].into()) {
         add::<Endpoint>(unknown, Some(endpoint), &at);
         add::<EndpointConditions>(unknown, endpoint.get("conditions"), &at.clone().field("conditions"));
-        add::<EndpointHints>(unknown, endpoint.get("hints"), &at.field("hints"));
+        add::<ObjectReference>(unknown, endpoint.get("targetRef"), &at.clone().field("targetRef"));
+        let (hints, in_hints) = (endpoint.get("hints"), at.field("hints"));
+        add::<EndpointHints>(unknown, hints, &in_hints);
+        add_items::<ForZone>(unknown, hints, in_hints.clone(), "forZones");
+        add_items::<ForNode>(unknown, hints, in_hints, "forNodes");
     }
-    for (port, at) in items(root.get("ports"), &["ports"].into()) {
-        add::<EndpointPort>(unknown, Some(port), &at);
+    add_items::<EndpointPort>(unknown, Some(root), Field::default(), "ports");
+}
+
+/// Adds the fields of the items of the list `name` in `node` that `T` does not have.
+fn add_items<'de, T: Deserialize<'de>>(
+    unknown: &mut Vec<UnknownField>,
+    node: Option<&InputNode>,
+    at: Field,
+    name: &str,
+) {
+    for (item, at) in items(node.and_then(|node| node.get(name)), &at.field(name)) {
+        add::<T>(unknown, Some(item), &at);
     }
 }
 

@@ -518,7 +518,59 @@ fn what_an_api_server_refuses_is_found() {
             "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 1, protocol: UDP, nodePort: 30080}]",
             &[],
         ),
+        // Only ports of one number share a node port, and each has a protocol of its own.
+        (
+            "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 2, protocol: UDP, nodePort: 30080}]",
+            &["spec.ports[1].nodePort"],
+        ),
+        (
+            "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 1, protocol: UDP, nodePort: 30081}, \
+             {name: c, port: 1, protocol: SCTP, nodePort: 30081}]",
+            &["spec.ports[2].nodePort"],
+        ),
+        (
+            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 30080, ports: [{port: 1, nodePort: 30080}]",
+            &["spec.healthCheckNodePort"],
+        ),
+        (
+            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 30081, ports: [{port: 1, nodePort: 30080}]",
+            &[],
+        ),
         ("type: ClusterIP, ports: [{port: 1, nodePort: 30080}]", &["spec.ports[0].nodePort"]),
+        // An alias gets no node port, but its fields are compared.
+        ("type: ExternalName, externalName: a.example.com, ports: [{port: 1, nodePort: 70000}]", &[]),
+        (
+            "type: ExternalName, externalName: a.example.com, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 2, \
+             protocol: UDP, nodePort: 30080}, {name: c, port: 3, nodePort: 30080}]",
+            &["spec.ports[2].nodePort"],
+        ),
+        ("type: ExternalName, externalName: a.example.com, ports: [{port: 70000}]", &["spec.ports[0].port"]),
+        ("type: ExternalName, externalName: a.example.com, ports: [{port: 0}]", &["spec.ports[0].port"]),
+        ("type: ExternalName, externalName: a.example.com, ports: [{name: HTTP, port: 80}]", &["spec.ports[0].name"]),
+        (
+            "type: ExternalName, externalName: a.example.com, ports: [{port: 80, protocol: tcp}]",
+            &["spec.ports[0].protocol"],
+        ),
+        (
+            "type: ExternalName, externalName: a.example.com, ports: [{name: a, port: 80}, {name: a, port: 80}]",
+            &["spec.ports[1].name", "spec.ports[1].port"],
+        ),
+        ("type: ExternalName, externalName: a.example.com, sessionAffinity: Foo", &["spec.sessionAffinity"]),
+        (
+            "type: ExternalName, externalName: a.example.com, internalTrafficPolicy: Foo",
+            &["spec.internalTrafficPolicy"],
+        ),
+        (
+            "type: ExternalName, externalName: a.example.com, sessionAffinity: ClientIP, internalTrafficPolicy: Local, ports: \
+             [{name: a, port: 80}, {name: b, port: 80, protocol: UDP}]",
+            &[],
+        ),
+        ("clusterIPs: [None], ports: [{port: 1}]", &["spec.clusterIPs"]),
+        ("clusterIP: None, clusterIPs: [None], ports: [{port: 1}]", &[]),
+        (
+            "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, ''], ipFamilyPolicy: PreferDualStack, ports: [{port: 1}]",
+            &["spec.clusterIPs[1]"],
+        ),
         ("clusterIP: 10.96.0.7", &["spec.ports"]),
         ("selector: {app: web}", &["spec.ports"]),
         ("clusterIP: None, selector: {app: web}", &[]),
@@ -565,6 +617,11 @@ fn what_an_api_server_refuses_is_found() {
         ("type: LoadBalancer, loadBalancerClass: a b, ports: [{port: 1}]", &["spec.loadBalancerClass"]),
         ("ports: [{port: 1, appProtocol: a/b/c}]", &["spec.ports[0].appProtocol"]),
         ("ports: [{port: 1, appProtocol: example.com/mine}]", &[]),
+        ("ports: [{port: 1, appProtocol: kubernetes.io/mine}]", &[]),
+        ("ports: [{port: 1, appProtocol: kubernetes.io/}]", &["spec.ports[0].appProtocol"]),
+        ("ports: [{port: 1, appProtocol: kubernetes.io/h2c/x}]", &["spec.ports[0].appProtocol"]),
+        ("ports: [{port: 1, appProtocol: kubernetes.io/a b}]", &["spec.ports[0].appProtocol"]),
+        ("ports: [{port: 1, appProtocol: KUBERNETES.io/h2c}]", &["spec.ports[0].appProtocol"]),
         ("clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ports: [{port: 1}]", &["spec.ipFamilyPolicy"]),
         (
             "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4], \
@@ -624,6 +681,11 @@ fn what_an_api_server_refuses_is_found() {
             "spec.sessionAffinityConfig.clientIp",
             "write clientIP, or remove the field",
         ),
+        (
+            "sessionAffinityConfig: {clientIP: {timeout: 9}}",
+            "spec.sessionAffinityConfig.clientIP.timeout",
+            "write timeoutSeconds, or remove the field",
+        ),
     ];
     for (spec, field, fix) in misspelled {
         let object = service("web", spec);
@@ -634,7 +696,14 @@ fn what_an_api_server_refuses_is_found() {
         assert!(!ids(&judge(&parse(&of_api(&object)))).contains(&"BN079"), "{spec}");
     }
     let object = service("web", PORT);
-    for (old, new, field) in [("spec:", "Spec:", "Spec"), ("namespace:", "nameSpace:", "metadata.nameSpace")] {
+    let owned = "metadata: {ownerReferences: [{apiVersion: v1, kind: Pod, name: p, uid: u, foo: 1}],";
+    for (old, new, field) in [
+        ("spec:", "Spec:", "Spec"),
+        ("namespace:", "nameSpace:", "metadata.nameSpace"),
+        ("metadata: {", owned, "metadata.ownerReferences[0].foo"),
+        ("spec:", "status: {foo: 1}, spec:", "status.foo"),
+        ("spec:", "status: {loadBalancer: {ingress: [{ipp: 1}]}}, spec:", "status.loadBalancer.ingress[0].ipp"),
+    ] {
         let report = judge(&parse(&object.replace(old, new)));
         assert_eq!(report.findings[0].field, field);
     }
@@ -663,6 +732,7 @@ fn what_an_api_server_refuses_in_a_slice_is_found() {
     const ENDPOINT: &str = "endpoints: [{addresses: [198.51.100.9]}]";
     let other = service("other", "clusterIP: 10.96.1.2, ipFamilies: [IPv4], ports: [{name: http, port: 80}]");
     let many = |count: usize, item: &str| vec![item; count].join(", ");
+    let names = |count: usize| (0..count).map(|number| format!("{{name: z{number}}}")).collect::<Vec<_>>().join(", ");
     let with = |endpoint: &str| (ENDPOINT, format!("endpoints: [{endpoint}]"));
     let typed = |text: &str| ("addressType: IPv4, ", text.to_owned());
     let rows: &[((&str, String), &[&str])] = &[
@@ -672,7 +742,6 @@ fn what_an_api_server_refuses_in_a_slice_is_found() {
         (typed("addressType: IPv6, "), &["endpoints[0].addresses[0]"]),
         (with("{addresses: ['fd00::1']}, {addresses: ['fd00::2']}"), &["endpoints[0].addresses[0]"]),
         (with("{addresses: [198.51.100.9, 'fd00::1']}"), &["endpoints[0].addresses[1]"]),
-        (with("{addresses: ['::ffff:198.51.100.9']}"), &[]),
         (with("{addresses: [198.51.100.9]}, {addresses: []}"), &["endpoints[1].addresses"]),
         (with(&format!("{{addresses: [{}]}}", many(100, "198.51.100.9"))), &[]),
         (with(&format!("{{addresses: [{}]}}", many(101, "198.51.100.9"))), &["endpoints[0].addresses"]),
@@ -682,6 +751,39 @@ fn what_an_api_server_refuses_in_a_slice_is_found() {
         (with("{adresses: [198.51.100.9], addresses: [198.51.100.9]}"), &["endpoints[0].adresses"]),
         (with("{addresses: [198.51.100.9], ready: true}"), &["endpoints[0].ready"]),
         (with("{addresses: [198.51.100.9], conditions: {raedy: true}}"), &["endpoints[0].conditions.raedy"]),
+        (
+            with("{addresses: [198.51.100.9], hints: {forZones: [{name: a, zone: b}]}}"),
+            &["endpoints[0].hints.forZones[0].zone"],
+        ),
+        (with("{addresses: [198.51.100.9], targetRef: {kind: Node, foo: 1}}"), &["endpoints[0].targetRef.foo"]),
+        (with("{addresses: [198.51.100.9], nodeName: Node}"), &["endpoints[0].nodeName"]),
+        (with("{addresses: [198.51.100.9], nodeName: ''}"), &["endpoints[0].nodeName"]),
+        (with("{addresses: [198.51.100.9], nodeName: node-1.example}"), &[]),
+        (
+            with("{addresses: [198.51.100.9], hints: {forZones: [{name: a}, {name: a}]}}"),
+            &["endpoints[0].hints.forZones[1].name"],
+        ),
+        (
+            with("{addresses: [198.51.100.9], hints: {forZones: [{name: a/b}]}}"),
+            &["endpoints[0].hints.forZones[0].name"],
+        ),
+        (
+            with(
+                "{addresses: [198.51.100.9], hints: {forZones: [{name: a}], forNodes: [{name: A}, {name: a}, {name: a}]}}",
+            ),
+            &["endpoints[0].hints.forNodes[0].name", "endpoints[0].hints.forNodes[2].name"],
+        ),
+        (
+            with(&format!("{{addresses: [198.51.100.9], hints: {{forZones: [{}]}}}}", names(9))),
+            &["endpoints[0].hints.forZones"],
+        ),
+        (with(&format!("{{addresses: [198.51.100.9], hints: {{forZones: [{}]}}}}", names(8))), &[]),
+        (("port: 1", "port: 1, appProtocol: a b".to_owned()), &["ports[0].appProtocol"]),
+        (("port: 1", "port: 1, appProtocol: ''".to_owned()), &["ports[0].appProtocol"]),
+        (("port: 1", "port: 1, appProtocol: kubernetes.io/h2c".to_owned()), &[]),
+        (("other-1", "Web".to_owned()), &["metadata.name"]),
+        (("other-1", "we_b".to_owned()), &["metadata.name"]),
+        (("name: other-1", "generateName: other-".to_owned()), &[]),
         ((ENDPOINT, format!("spec: {{}}, {ENDPOINT}")), &["spec"]),
         (("port: 1", "port: 1, targetPort: 2".to_owned()), &["ports[0].targetPort"]),
         (("port: 1}", "port: 1}, {name: http, port: 2, protocol: UDP}".to_owned()), &["ports[1].name"]),
@@ -703,6 +805,65 @@ fn what_an_api_server_refuses_in_a_slice_is_found() {
     let unnamed = NEIGHBOUR.replace("service-name: other", "service-name: ''");
     for slice in [unnamed.replace("uid: u9, ", ""), unnamed] {
         assert!(found(&[&other, &slice]).contains(&"BN014"), "{slice}");
+    }
+}
+
+#[test]
+fn addresses_that_newer_api_servers_refuse_are_found() {
+    let balanced =
+        |ranges: &str| format!("type: LoadBalancer, loadBalancerSourceRanges: [{ranges}], ports: [{{port: 1}}]");
+    let external = |addresses: &str| format!("externalIPs: [{addresses}], ports: [{{port: 1}}]");
+    let range = |text: &str| balanced(&format!("'{text}'"));
+    let rows: &[(String, &[&str])] = &[
+        (balanced("10.0.0.0/8, 192.0.2.1/32, 'fd00::/8', ' 0.0.0.0/0 ', '::/0'"), &[]),
+        (range("10.0.0.1/8"), &["10.0.0.1/8 has bits behind the prefix"]),
+        (range("fd00::1/64"), &["fd00::1/64 has bits behind the prefix"]),
+        (range("0.0.0.1/0"), &["0.0.0.1/0 has bits behind the prefix"]),
+        (range("010.0.0.0/8"), &["010.0.0.0/8 has a zero in front of a number"]),
+        (range("10.0.0.0/08"), &["10.0.0.0/08 has a zero in front of a number"]),
+        (range("::ffff:1.2.3.4/128"), &["::ffff:1.2.3.4/128 is an IPv4 address in IPv6"]),
+        (external("203.0.113.7, '2001:db8::7', '2001:DB8:0::7'"), &[]),
+        (
+            external("010.1.1.1, 1.2.3.0004, '::ffff:192.0.2.1'"),
+            &[
+                "010.1.1.1 has a zero in front of a number",
+                "1.2.3.0004 has a zero in front of a number",
+                "::ffff:192.0.2.1 is an IPv4 address in IPv6",
+            ],
+        ),
+        (
+            "clusterIP: '::ffff:10.96.5.5', ports: [{port: 1}]".to_owned(),
+            &["::ffff:10.96.5.5 is an IPv4 address in IPv6"],
+        ),
+    ];
+    let found = |objects: &[&str]| {
+        let report = judge(&parse(&documents(objects)));
+        let found = report.findings.into_iter().filter(|one| one.rule.id == "BN078");
+        found.map(|one| (one.message.clone(), one.paste())).collect::<Vec<_>>()
+    };
+    let messages = |found: Vec<(String, Option<String>)>| {
+        let refused = ", so API servers of Kubernetes 1.36 refuse it";
+        found.into_iter().map(|(message, _)| message.strip_suffix(refused).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (spec, expected) in rows {
+        let object = service("web", spec);
+        assert_eq!(messages(found(&[&object])), *expected, "{spec}");
+        assert_eq!(found(&[&of_api(&object)]), [], "what an API server took: {spec}");
+    }
+    let paste = found(&[&service("web", &external("010.1.1.1"))]).remove(0).1;
+    assert!(paste.as_ref().is_some_and(|paste| paste.contains("10.1.1.1") && !paste.contains("010")), "{paste:?}");
+    let slice = NEIGHBOUR.replace("uid: u9, ", "");
+    for (kind, address, expected) in [
+        ("IPv4", "::ffff:198.51.100.9", "::ffff:198.51.100.9 is an IPv4 address in IPv6"),
+        ("IPv6", "FD00::1", "FD00::1 is not in the canonical form"),
+        ("IPv6", "fd00:0:0::1", "fd00:0:0::1 is not in the canonical form"),
+        ("IPv6", "::10.1.2.3", "::10.1.2.3 is not in the canonical form"),
+        ("IPv6", "fd00::1", ""),
+        ("IPv4", "198.51.100.9", ""),
+    ] {
+        let object = slice.replace("IPv4", kind).replace("198.51.100.9", &format!("'{address}'"));
+        let expected = Vec::from_iter(Some(expected).filter(|text| !text.is_empty()));
+        assert_eq!(messages(found(&[&object])), expected, "{address}");
     }
 }
 
@@ -829,9 +990,13 @@ fn an_address_is_compared_in_every_spelling() {
     let with = |name: &str, ip: &str| {
         service(name, &format!("clusterIP: '{ip}', selector: {{app: x}}, ports: [{{port: 80}}]"))
     };
-    for (one, other) in [("fd00::1", "FD00::1"), ("fd00::1", "fd00:0::1"), ("10.96.0.7", "::ffff:10.96.0.7")] {
+    for (one, other, expected) in [
+        ("fd00::1", "FD00::1", &["BN057"][..]),
+        ("fd00::1", "fd00:0::1", &["BN057"]),
+        ("10.96.0.7", "::ffff:10.96.0.7", &["BN057", "BN078"]),
+    ] {
         let other_selector = with("b", other).replace("app: x", "app: z");
-        assert_eq!(found(&[&with("a", one), &other_selector]), ["BN057"], "{one} {other}");
+        assert_eq!(found(&[&with("a", one), &other_selector]), expected, "{one} {other}");
     }
 }
 
