@@ -183,13 +183,17 @@ pub(crate) fn tick(root: u32) {
     // A wait ends even where nothing is left that knows of it.
     let is_over = |paused: &&Paused| now == 0 || paused.since.saturating_add(MAX_WAIT_MILLISECONDS) <= now;
     let over: Vec<u32> = with_paused(|paused| paused.iter().filter(is_over).map(|paused| paused.stream).collect());
+    let is_any_over = !over.is_empty();
     over.into_iter().for_each(resume);
     match live.filter(|live| has_server(live)) {
         Some(live) => schedule(&live),
         None if pending::is_reading(root) => {}
         None => {
             let period = if is_any_paused() { SHORTEST_PERIOD_MILLISECONDS } else { 0 };
-            let _ = host::set_effective_context(root);
+            // Bootstraps of filters that ask no server do not allow this call, and a tick comes in its root context.
+            if is_any_over {
+                let _ = host::set_effective_context(root);
+            }
             let _ = ticks::every(root, period);
         }
     }
