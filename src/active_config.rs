@@ -15,6 +15,8 @@ pub(crate) struct ActiveConfig {
     /// small.
     config: RefCell<Box<Config>>,
     pub(crate) plan: RefCell<Plan>,
+    /// The bytes of its text.
+    pub(crate) text_bytes: usize,
     /// The root context of the newest configuration push.
     pub(crate) root: Cell<u32>,
     /// The stream to the server that fills the table, if it is open.
@@ -24,8 +26,9 @@ pub(crate) struct ActiveConfig {
 }
 
 impl ActiveConfig {
-    pub(crate) fn new(config: Config, root: u32) -> Self {
+    pub(crate) fn new(config: Config, text_bytes: usize, root: u32) -> Self {
         Self {
+            text_bytes,
             config: RefCell::new(Box::new(config)),
             plan: RefCell::default(),
             root: Cell::new(root),

@@ -11,8 +11,14 @@ use proxy_wasm::types::Action;
 use crate::{
     contexts,
     host::{self, GrpcStream},
-    http, root, slices, stream, ticks,
+    http, pending, root, slices, stream, ticks,
 };
+
+/// Creates the context of a stream in the root context `root`, or a root context if that is 0.
+#[unsafe(export_name = "byname_on_context_create")]
+extern "C" fn on_context_create(_context: u32, root: u32) {
+    contexts::created(root);
+}
 
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
 #[unsafe(export_name = "byname_on_configure")]
@@ -54,7 +60,7 @@ extern "C" fn on_grpc_close(root: u32, token: u32, status: u32) {
 /// Deletes a root context or the context of a stream.
 #[unsafe(export_name = "byname_on_delete")]
 extern "C" fn on_delete(context: u32) {
-    slices::forget(context);
+    pending::forget(context);
     ticks::forget(context);
     stream::forget(context);
     contexts::deleted(context);

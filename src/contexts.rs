@@ -2,6 +2,9 @@
 //!
 //! Envoy configures a plugin in a new root context at each push, and deletes the old one once its streams have ended. A request is
 //! decided by the newest configuration of its plugin that was accepted before its headers arrived.
+//!
+//! If a push has the text of an earlier configuration that still has streams, Envoy goes back to its root context and says nothing: only the
+//! next stream tells, because it belongs there. So an earlier configuration is kept until its root context is deleted.
 
 use std::{
     cell::RefCell,
@@ -16,11 +19,17 @@ use crate::{
     balance::{self, Open},
     host,
     stats::{self, StreamCounts},
+    verdict,
 };
 
 /// Streams that may be open before the first of them ends. More mean that Envoy does not say when streams end, because its list of
 /// capabilities lacks `proxy_on_delete`.
 const MAX_OPEN_BEFORE_AN_END: usize = 10_000;
+/// How much the texts of all earlier configurations may have; beyond that, the oldest go, so that a list of capabilities without
+/// `proxy_on_delete` costs no more. A table takes about as much as its text.
+const MAX_EARLIER_BYTES: usize = 32 << 20;
+/// What a configuration takes beside its table.
+const BYTES_OF_A_CONFIGURATION: usize = 16 << 10;
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = const {
@@ -33,24 +42,56 @@ thread_local! {
 }
 
 struct Contexts {
+    /// In the order in which they were configured.
     plugins: Vec<Plugin>,
     /// Streams whose end matters, until it. They may live for days, so they keep no table alive.
     open: HashMap<u32, (Weak<ActiveConfig>, Open)>,
     has_seen_an_end: bool,
 }
 
-/// A filter of Envoy's configuration. Several share a VM if they have the same `vm_id`; Envoy asks for a name that is unique in it
-/// (`PluginConfig.name`).
+/// A configuration of a filter of Envoy's configuration. Several filters share a VM if they have the same `vm_id`; Envoy asks for a name that
+/// is unique in it (`PluginConfig.name`).
 struct Plugin {
     name: Vec<u8>,
-    /// The root context of the newest configuration that was accepted.
+    /// The root context of the newest push that it serves.
     root: u32,
     live: Rc<ActiveConfig>,
+    /// Else it served before, and its root context is not deleted yet.
+    serves: bool,
 }
 
 impl Contexts {
-    fn plugin(&mut self, name: &[u8]) -> Option<&mut Plugin> {
-        self.plugins.iter_mut().find(|plugin| plugin.name == name)
+    #[inline(never)]
+    fn serving(&mut self, name: &[u8]) -> Option<&mut Plugin> {
+        self.plugins.iter_mut().find(|plugin| plugin.serves && plugin.name == name)
+    }
+
+    /// Lets what serves a plugin serve no more, and returns it.
+    #[inline(never)]
+    fn stop(&mut self, name: &[u8]) -> Option<Rc<ActiveConfig>> {
+        let plugin = self.serving(name)?;
+        plugin.serves = false;
+        Some(Rc::clone(&plugin.live))
+    }
+
+    #[inline(never)]
+    fn push(&mut self, plugin: Plugin) {
+        self.plugins.push(plugin);
+        let mut room = MAX_EARLIER_BYTES;
+        for place in (0..self.plugins.len()).rev() {
+            let Some(plugin) = self.plugins.get(place).filter(|plugin| !plugin.serves) else { continue };
+            let bytes = plugin.live.text_bytes + BYTES_OF_A_CONFIGURATION;
+            if bytes > room {
+                self.plugins.remove(place);
+            }
+            room = room.saturating_sub(bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn take(&mut self, root: u32) -> Option<Plugin> {
+        let place = self.plugins.iter().position(|plugin| plugin.root == root)?;
+        Some(self.plugins.remove(place))
     }
 }
 
@@ -73,44 +114,67 @@ pub(crate) fn shared_key(what: &str) -> Vec<u8> {
 
 /// Whether a configuration of this plugin serves.
 pub(crate) fn serves(name: &[u8]) -> bool {
-    with(|contexts| contexts.plugin(name).is_some())
+    with(|contexts| contexts.serving(name).is_some())
 }
 
 /// Lets the configuration that serves this plugin serve on in another root context, until that one's own is read. Envoy deletes the
 /// earlier root context meanwhile.
 pub(crate) fn serve_on(name: &[u8], root: u32) {
     with(|contexts| {
-        if let Some(plugin) = contexts.plugin(name) {
-            plugin.root = root;
-            plugin.live.root.set(root);
+        if let Some(plugin) = contexts.serving(name) {
+            let (before, live) = (std::mem::replace(&mut plugin.root, root), Rc::clone(&plugin.live));
+            live.root.set(root);
+            contexts.push(Plugin { name: name.to_vec(), root: before, live, serves: false });
         }
     });
 }
 
-/// Makes `live` decide the requests of the plugin `name`, which is configured in this root context.
-pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) {
-    // Dropping the earlier configuration may take long, so it happens outside the borrow.
-    let _before = with(|contexts| {
-        let newest = Plugin { name, root, live };
-        match contexts.plugin(&newest.name) {
-            Some(plugin) => Some(std::mem::replace(plugin, newest)),
-            None => {
-                contexts.plugins.push(newest);
-                None
-            }
-        }
-    });
+/// Makes `live` decide the requests of the plugin `name`, which is configured in this root context. Returns what decided them before.
+pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) -> Option<Rc<ActiveConfig>> {
+    with(|contexts| {
+        let before = contexts.stop(&name);
+        // What served on here while this one was read.
+        drop(contexts.take(root));
+        contexts.push(Plugin { name, root, live, serves: true });
+        before
+    })
 }
 
-/// The configuration that serves this plugin.
-pub(crate) fn serving_plugin(name: &[u8]) -> Option<Rc<ActiveConfig>> {
-    with(|contexts| contexts.plugin(name).map(|plugin| Rc::clone(&plugin.live)))
+/// A stream was created in a root context. If that is an earlier one, Envoy has gone back to it.
+pub(crate) fn created(root: u32) {
+    if with(|contexts| contexts.plugins.iter().any(|plugin| plugin.root == root && !plugin.serves)) {
+        go_back(root, None);
+    }
+}
+
+/// Lets the configuration of an earlier root context serve again, in the place of what serves, or of what served until it was `deleted`.
+#[cold]
+#[inline(never)]
+fn go_back(root: u32, deleted: Option<Rc<ActiveConfig>>) {
+    let went = with(|contexts| {
+        let mut one = contexts.take(root)?;
+        one.serves = true;
+        let again = Rc::clone(&one.live);
+        let before = contexts.stop(&one.name);
+        contexts.push(one);
+        Some((again, before.or(deleted)))
+    });
+    if let Some((again, before)) = went {
+        again.root.set(root);
+        verdict::serve(&again, before.as_ref());
+    }
 }
 
 /// The configuration that serves, of those for which `is_it` says so.
 #[inline(never)]
 pub(crate) fn find_serving(is_it: &mut dyn FnMut(&ActiveConfig) -> bool) -> Option<Rc<ActiveConfig>> {
-    with(|contexts| contexts.plugins.iter().find(|plugin| is_it(&plugin.live)).map(|plugin| Rc::clone(&plugin.live)))
+    with(|contexts| {
+        contexts
+            .plugins
+            .iter()
+            .find(|plugin| plugin.serves && is_it(&plugin.live))
+            .map(|plugin| Rc::clone(&plugin.live))
+    })
 }
 
 /// The configuration for a request whose headers have arrived; `None` if there is none, in which case Envoy's routes decide as
@@ -119,10 +183,10 @@ pub(crate) fn find_serving(is_it: &mut dyn FnMut(&ActiveConfig) -> bool) -> Opti
 /// # Errors
 /// If several plugins share the VM and the host does not name the request's.
 pub(crate) fn serving() -> host::Result<Option<Rc<ActiveConfig>>> {
-    let live = with(|contexts| match &*contexts.plugins {
-        [] => Some(None),
-        [plugin] => Some(Some(Rc::clone(&plugin.live))),
-        _ => None,
+    let live = with(|contexts| {
+        let mut serving = contexts.plugins.iter().filter(|plugin| plugin.serves);
+        let first = serving.next().map(|plugin| Rc::clone(&plugin.live));
+        serving.next().is_none().then_some(first)
     });
     live.map_or_else(serving_by_name, Ok)
 }
@@ -131,7 +195,7 @@ pub(crate) fn serving() -> host::Result<Option<Rc<ActiveConfig>>> {
 #[inline(never)]
 fn serving_by_name() -> host::Result<Option<Rc<ActiveConfig>>> {
     let name = plugin_name().ok_or(host::NOT_FOUND)?;
-    Ok(with(|contexts| contexts.plugin(&name).map(|plugin| Rc::clone(&plugin.live))))
+    Ok(with(|contexts| contexts.serving(&name).map(|plugin| Rc::clone(&plugin.live))))
 }
 
 /// Remembers a stream, decided by `live`, whose end matters.
@@ -148,7 +212,7 @@ pub(crate) fn keep_open(stream: u32, live: &Rc<ActiveConfig>, open: Open) {
     stats::count_host_error();
     log::error!(
         "byname: none of {MAX_OPEN_BEFORE_AN_END} requests has ended, so LEAST_REQUEST and outlierDetection do not work; add \
-         proxy_on_delete to allowed_capabilities of capability_restriction_config"
+         proxy_on_delete to allowed_capabilities"
     );
     for (_, open) in endless.into_values() {
         balance::done(None, open);
@@ -171,16 +235,22 @@ fn forget(context: u32) {
     let (open, plugin) = with(|contexts| {
         let open = if contexts.open.is_empty() { None } else { contexts.open.remove(&context) };
         contexts.has_seen_an_end |= open.is_some();
-        let gone = contexts.plugins.iter().position(|plugin| plugin.root == context);
-        (open, gone.map(|place| contexts.plugins.swap_remove(place)))
+        (open, contexts.take(context))
     });
     if let Some((live, open)) = open {
         let live = live.upgrade();
         let config = live.as_deref().and_then(|live| live.config().ok());
         balance::done(config.as_deref(), open);
     }
-    if let Some(plugin) = plugin {
+    let Some(plugin) = plugin.filter(|plugin| plugin.serves) else { return };
+    // If nobody tells of streams, this tells that Envoy has gone back. Else the plugin is gone.
+    let root = with(|contexts| {
+        let earlier = contexts.plugins.iter().rev().find(|earlier| earlier.name == plugin.name);
+        earlier.map(|earlier| earlier.root)
+    });
+    match root {
+        Some(root) => go_back(root, Some(plugin.live)),
         // Its stream has ended with the root context.
-        stats::show_stream(&plugin.live.shown, StreamCounts::default());
+        None => stats::show_stream(&plugin.live.shown, StreamCounts::default()),
     }
 }

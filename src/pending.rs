@@ -15,6 +15,8 @@ pub(crate) struct Pending {
     pub(crate) root: u32,
     pub(crate) plugin: Vec<u8>,
     pub(crate) node: Node,
+    /// The bytes of its text.
+    pub(crate) bytes: usize,
     pub(crate) reading: ConfigReading,
 }
 
@@ -34,9 +36,17 @@ pub(crate) fn put(pending: Pending) {
     });
 }
 
-/// Whether any configuration is being read.
-pub(crate) fn is_any() -> bool {
-    PENDING.with(|all| all.try_borrow().is_ok_and(|all| !all.is_empty()))
+/// Forgets what is being read in a root context.
+pub(crate) fn forget(root: u32) {
+    if PENDING.with(|all| all.try_borrow().is_ok_and(|all| !all.is_empty())) {
+        forget_one(root);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn forget_one(root: u32) {
+    drop(take(|pending| pending.root == root));
 }
 
 /// Whether a configuration is being read in this root context.

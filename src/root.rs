@@ -28,7 +28,8 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         Err(at_once) => at_once,
     };
     ticks::ask_for_first(root);
-    let is_accepted = conclude(root, plugin, read(text, &node, &|| host::configuration(bytes).unwrap_or_default()));
+    let is_accepted =
+        conclude(root, plugin, bytes, read(text, &node, &|| host::configuration(bytes).unwrap_or_default()));
     if let Some(hash) = hash
         && is_accepted
     {
@@ -40,8 +41,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
 /// The name of the plugin. Without it, requests of several plugins in one VM would be decided by each other's tables.
 fn plugin() -> Result<Vec<u8>, String> {
     contexts::plugin_name().ok_or_else(|| {
-        "Envoy does not tell the filter's name; add proxy_get_property to allowed_capabilities of capability_restriction_config"
-            .to_owned()
+        "Envoy does not tell the filter's name; add proxy_get_property to allowed_capabilities".to_owned()
     })
 }
 
@@ -60,11 +60,9 @@ fn text(bytes: usize) -> Result<Vec<u8>, String> {
         .map_err(|status| format!("Envoy returned only a part of it (status {})", status.0))?;
     // The first byte of a protobuf message whose first field is text or bytes. No valid configuration starts with it.
     if matches!(*text, [b'\n', second, ..] if !b" \t\r\n{".contains(&second)) {
-        return Err(
-            "it is protobuf in binary; Envoy hands over a google.protobuf.Struct so, and a StringValue as it stands: \
+        return Err("it is protobuf in binary, as of a google.protobuf.Struct: \
                     write the JSON into a google.protobuf.StringValue"
-                .to_owned(),
-        );
+            .to_owned());
     }
     Ok(text)
 }

@@ -10,7 +10,7 @@ use byname_core::{ConfigReading, ReadingStep, hash_words, limits::SLICE_BYTES};
 use crate::{
     contexts, host,
     node::Node,
-    pending::{self, Pending, put, take},
+    pending::{Pending, put, take},
     ticks, verdict,
 };
 
@@ -22,19 +22,6 @@ const ACCEPTED_HASHES: usize = 8;
 /// Forgets what is being read for this plugin: a newer push has come.
 pub(crate) fn overtake(plugin: &[u8]) {
     drop(take(|pending| pending.plugin == plugin));
-}
-
-/// Forgets what is being read in a root context that was deleted.
-pub(crate) fn forget(root: u32) {
-    if pending::is_any() {
-        forget_pending(root);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn forget_pending(root: u32) {
-    drop(take(|pending| pending.root == root));
 }
 
 /// The hash of a text that is large enough to be read in slices.
@@ -55,7 +42,7 @@ pub(crate) fn begin(
         return Err((node, text));
     }
     contexts::serve_on(plugin, root);
-    put(Pending { root, plugin: plugin.to_vec(), node, reading: ConfigReading::new(text) });
+    put(Pending { root, plugin: plugin.to_vec(), node, bytes: text.len(), reading: ConfigReading::new(text) });
     Ok(())
 }
 
@@ -65,14 +52,14 @@ pub(crate) fn tick(root: u32) {
         let _ = ticks::every(root, 0);
         return;
     };
-    let Pending { plugin, node, reading, .. } = &mut pending;
+    let Pending { plugin, node, bytes, reading, .. } = &mut pending;
     let read = match reading.step(&node.defaults()) {
         ReadingStep::More => return put(pending),
         ReadingStep::Done(config) => Ok(*config),
         ReadingStep::Whole(text) => verdict::read(text.clone(), node, &|| text.clone()),
     };
     let _ = ticks::every(root, 0);
-    verdict::conclude(root, std::mem::take(plugin), read);
+    verdict::conclude(root, std::mem::take(plugin), *bytes, read);
 }
 
 /// Remembers, for all VMs of this process, that a configuration with this hash was accepted.

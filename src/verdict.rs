@@ -28,8 +28,9 @@ pub(crate) fn refuse(error: &str) -> bool {
     false
 }
 
-/// Makes what was `read` for a plugin serve in its root context, or says why it was refused. Returns whether it serves.
-pub(crate) fn conclude(root: u32, plugin: Vec<u8>, read: Result<Config, String>) -> bool {
+/// Makes what was `read` for a plugin, from a text of `bytes` bytes, serve in its root context, or says why it was refused. Returns whether
+/// it serves.
+pub(crate) fn conclude(root: u32, plugin: Vec<u8>, bytes: usize, read: Result<Config, String>) -> bool {
     let config = match read {
         Ok(config) => config,
         Err(error) => return refuse(&error),
@@ -37,7 +38,7 @@ pub(crate) fn conclude(root: u32, plugin: Vec<u8>, read: Result<Config, String>)
     let table = &config.table;
     if config.is_passive() {
         log::info!(
-            "byname: this Envoy is a gateway, so byname passes every request on unchanged; set `\"gateways\": \"resolve\"` \
+            "byname: this Envoy is a gateway, so every request passes unchanged; set `\"gateways\": \"resolve\"` \
              to resolve its names"
         );
     }
@@ -58,25 +59,35 @@ pub(crate) fn conclude(root: u32, plugin: Vec<u8>, read: Result<Config, String>)
             left_out.first,
         );
     }
-    log::info!(
-        "byname: serving table {} with {} Services and {} endpoints to namespace {}",
-        table.version(),
-        table.services(),
-        table.endpoints(),
-        config.caller.namespace(),
-    );
     if table.addresses_dropped() > 0 {
         log::warn!(
-            "byname: {} endpoint addresses were dropped: loopback, link-local, multicast, unspecified and metadata ones \
-             never are a pod's; table.singleMachine keeps them",
+            "byname: {} endpoint addresses were dropped: loopback, link-local, multicast, unspecified and metadata ones; \
+             table.singleMachine keeps them",
             table.addresses_dropped(),
         );
     }
-    stats::show(&config);
-    balance::sweep();
-    let live = Rc::new(ActiveConfig::new(config, root));
-    let earlier = contexts::serving_plugin(&plugin);
-    contexts::root_serves(root, plugin, Rc::clone(&live));
-    stream::begin(&live, earlier.as_deref());
+    let live = Rc::new(ActiveConfig::new(config, bytes, root));
+    let before = contexts::root_serves(root, plugin, Rc::clone(&live));
+    serve(&live, before.as_ref());
     true
+}
+
+/// Shows that a configuration serves from now on, in the place of the one `before`.
+#[inline(never)]
+pub(crate) fn serve(live: &Rc<ActiveConfig>, before: Option<&Rc<ActiveConfig>>) {
+    if let Ok(config) = live.config() {
+        log::info!(
+            "byname: serving table {} with {} Services and {} endpoints to namespace {}",
+            config.table.version(),
+            config.table.services(),
+            config.table.endpoints(),
+            config.caller.namespace(),
+        );
+        stats::show(&config);
+    }
+    balance::sweep();
+    // One that serves on while another is read has its stream already.
+    if !before.is_some_and(|before| Rc::ptr_eq(before, live)) {
+        stream::begin(live, before.map(|before| &**before));
+    }
 }

@@ -36,8 +36,9 @@ const IMPORTS: [&str; 22] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-const CALLBACKS: [&str; 6] = [
+const CALLBACKS: [&str; 7] = [
     "proxy_on_configure",
+    "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_grpc_close",
     "proxy_on_grpc_receive",
@@ -56,9 +57,6 @@ const FOR_A_SERVER: [&str; 8] = [
     "proxy_on_grpc_receive",
     "proxy_set_effective_context",
 ];
-
-/// The callback that modules of the last release need besides: under a bootstrap without it they would steer nothing, and say nothing.
-const LAST_RELEASE: &str = "proxy_on_context_create";
 
 /// Other exports that a host needs: the memory, the ABI version, the start, and the allocator for data from the host.
 const PLUMBING: [&str; 4] = ["_initialize", "malloc", "memory", "proxy_abi_version_0_2_1"];
@@ -108,7 +106,7 @@ fn contains_no_path_of_the_build_machine() -> Result<()> {
 /// the end of a request does not matter and no push can change that.
 #[test]
 fn every_bootstrap_allows_exactly_what_the_module_uses() -> Result<()> {
-    let everything: BTreeSet<&str> = IMPORTS.into_iter().chain(CALLBACKS).chain([LAST_RELEASE]).collect();
+    let everything: BTreeSet<&str> = IMPORTS.into_iter().chain(CALLBACKS).collect();
     for (directory, is_pushed) in [("envoy", false), ("envoy/ecds", true), ("examples/dns", false)] {
         for entry in fs::read_dir(repository().join(directory))? {
             let path = entry?.path();

@@ -39,6 +39,7 @@ const EXPORTS: &[&str] = &[
     "_initialize",
     // For data from the host.
     "malloc",
+    "proxy_on_context_create",
     "proxy_on_configure",
     "proxy_on_tick",
     "proxy_on_request_headers",
@@ -50,6 +51,7 @@ const EXPORTS: &[&str] = &[
 /// The filter's own exports with the exported names that they take over. The SDK already defines those names.
 const RENAMED: &[(&str, &str)] = &[
     ("byname_malloc", "malloc"),
+    ("byname_on_context_create", "proxy_on_context_create"),
     ("byname_on_configure", "proxy_on_configure"),
     ("byname_on_tick", "proxy_on_tick"),
     ("byname_on_request_headers", "proxy_on_request_headers"),

@@ -5,6 +5,7 @@
 //! other module may use it. It has no rules of its own for names or for steering.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
+use core::mem::swap;
 
 use crate::{
     balance::Ticket,
@@ -248,13 +249,12 @@ impl Config {
     }
 
     /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, unless it is for another
-    /// namespace, and has the requests decided that wait. If this one asks no server, whoever passes the events has to decide them.
+    /// namespace, and has the requests decided that wait. That one knows nothing any more; it may go on from this one later. If this one asks no server, whoever passes the events has to decide them.
     pub fn go_on(&mut self, earlier: &mut Self, now: u64) {
         let is_same = self.caller.namespace() == earlier.caller.namespace();
-        if let Some(discovery) = &mut self.discovery
-            && let Some(before) = earlier.discovery.take()
-        {
-            discovery.go_on(*before, is_same.then_some(&mut earlier.table), &mut self.table, now);
+        if let (Some(discovery), Some(before)) = (&mut self.discovery, &mut earlier.discovery) {
+            swap(discovery, before);
+            discovery.go_on(before, (&mut earlier.table, is_same), &mut self.table, now);
         }
     }
 

@@ -15,6 +15,7 @@
 //! whoever passes the events carries out the actions. Times are in milliseconds of a clock that never goes back.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::mem::swap;
 
 use crate::{
     limits::{MAX_MESSAGE_BYTES, MAX_WAIT_MILLISECONDS, MAX_WAITING_REQUESTS},
@@ -295,16 +296,18 @@ impl Discovery {
         table.keys() > 0 || !self.preload.is_empty()
     }
 
-    /// Goes on from the discovery of an earlier configuration, whose stream has ended. What that one knew, this one knows, unless it may
-    /// not: then there is no table to take it `from`.
-    pub(crate) fn go_on(&mut self, earlier: Self, from: Option<&mut Table>, table: &mut Table, now: u64) {
-        if let Some(from) = from {
-            self.keys.move_from(&earlier.keys, from, table);
+    /// Goes on with the `settings` of a newer configuration, which gets those of this one. The stream has ended. What was known by the table
+    /// `from` is known if it `may` be.
+    pub(crate) fn go_on(&mut self, settings: &mut Self, (from, may): (&mut Table, bool), table: &mut Table, now: u64) {
+        swap(&mut self.cluster, &mut settings.cluster);
+        swap(&mut self.preload, &mut settings.preload);
+        if may {
+            self.keys.move_from(from, table);
+        } else {
+            stream_ended(from);
+            swap(&mut self.keys, &mut settings.keys);
         }
-        self.waiting = earlier.waiting;
-        self.counts = earlier.counts;
-        self.connection = earlier.connection;
-        self.connection.was_replaced(now, self.cluster != earlier.cluster);
+        self.connection.was_replaced(now, self.cluster != settings.cluster);
     }
 
     /// Sends what is to be subscribed and unsubscribed.

@@ -103,6 +103,15 @@ impl SmallHost {
         Ok(self.call::<_, u32>("proxy_on_configure", (root, bytes))? != 0)
     }
 
+    /// Creates the context of a stream in a root context.
+    ///
+    /// # Errors
+    /// If the module crashes.
+    pub fn create(&mut self, stream: u32, root: u32) -> Result<()> {
+        self.state_mut().effective = stream;
+        self.call("proxy_on_context_create", (stream, root))
+    }
+
     /// Calls a root context as a timer does.
     ///
     /// # Errors

@@ -17,8 +17,7 @@ pub const FILTER_NAME: &str = "byname";
 /// The default path of the module.
 pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
-/// The host functions that the module calls, and the callbacks that it exports, but for [`ON_DELETE`]. Modules of the last release export
-/// `proxy_on_context_create` and need it.
+/// The host functions that the module calls, and the callbacks that it exports, but for [`ON_DELETE`].
 const CAPABILITIES: [&str; 20] = [
     "proxy_log",
     "proxy_get_property",

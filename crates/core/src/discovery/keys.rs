@@ -205,9 +205,9 @@ impl Keys {
     }
 
     /// Takes over what an earlier configuration knew, `from` its table into `to`. The stream has ended.
-    pub(super) fn move_from(&mut self, earlier: &Self, from: &mut Table, to: &mut Table) {
-        self.next_sweep = earlier.next_sweep;
+    pub(super) fn move_from(&mut self, from: &mut Table, to: &mut Table) {
         let Some(mut before) = from.on_demand.take() else { return };
+        from.fill_on_demand();
         before.stream_ended();
         if let Some(keys) = to.on_demand() {
             keys.move_namespaces(&mut before);
