@@ -255,7 +255,7 @@ impl Input {
     /// # Errors
     /// If none is configured.
     pub(super) fn open_cluster(&self) -> anyhow::Result<LiveCluster> {
-        self.cluster.open()
+        self.cluster.open_for_sidecars()
     }
 
     /// Reads the objects from files, if the user named some, or else from `live`.

@@ -201,6 +201,7 @@ impl ReadRecipe {
             // The table is right if the caller's namespace has no Service, but a wrong name is more likely.
             KnownNamespaces::of(cluster).check_leniently(&self.recipe.namespace, "the input");
         }
+        self.check_mode_exceptions(cluster);
         let caller = self.caller(cluster)?;
         caller.notes.iter().for_each(|text| output::note(text));
         Ok(compile::compile(cluster, &caller, &self.options)?)
@@ -224,6 +225,21 @@ impl ReadRecipe {
             output::warn(&format!("--visible {name}: the input has no Service in this namespace; {others}"));
         }
         Ok(())
+    }
+
+    /// Warns of each entry of `modeExceptions` that changes nothing now: a Service that one wants to observe would be steered.
+    fn check_mode_exceptions(&self, cluster: &ClusterState) {
+        let visible = &self.options.visible;
+        for (index, exception) in self.options.base.config.mode_exceptions.iter().enumerate() {
+            let namespace = exception.split('/').next().unwrap_or_default();
+            let is_there = |name: &NamespacedName| name.namespace == *exception || name.to_string() == *exception;
+            if (visible.is_empty() || visible.contains(namespace)) && !cluster.services.keys().any(is_there) {
+                let what = if exception.contains('/') { "Service" } else { "Service in namespace" };
+                output::warn(&format!(
+                    "modeExceptions[{index}]: the input has no {what} {exception}; correct the name if it exists"
+                ));
+            }
+        }
     }
 
     pub(super) fn caller(&self, cluster: &ClusterState) -> anyhow::Result<CallerSettings> {

@@ -56,6 +56,14 @@ impl ClusterArgs {
         self.open_instead_of(None)
     }
 
+    /// The same for a command that asks sidecars, wherever it reads objects.
+    ///
+    /// # Errors
+    /// If no cluster is configured.
+    pub(super) fn open_for_sidecars(&self) -> anyhow::Result<LiveCluster> {
+        self.open_instead_of(Some("ask one sidecar with --admin HOST:PORT"))
+    }
+
     /// The same for a command that compares two states.
     ///
     /// # Errors

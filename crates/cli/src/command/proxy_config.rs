@@ -86,7 +86,9 @@ impl ProxyConfig {
                 Ok(FINE)
             }
             Err(reasons) => {
-                reasons.iter().for_each(|reason| output::error(&format!("{called}: the filter refuses {reason}")));
+                reasons.iter().for_each(|reason| {
+                    output::error(&format!("{called}: the filter refuses the configuration: {reason}"))
+                });
                 Ok(NO)
             }
         }
@@ -96,7 +98,7 @@ impl ProxyConfig {
         if let Some(asked) = self.admin.ask_address() {
             return asked;
         }
-        let live = self.cluster.open_without_files()?;
+        let live = self.cluster.open_for_sidecars()?;
         let names = pod_names(self.pod.as_slice(), self.namespace.as_deref(), &live);
         let mut asked = self.admin.in_pods.ask_pods(&live, &names, &Default::default())?;
         asked.pop().context("no pod was asked")

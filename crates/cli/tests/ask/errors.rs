@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::program::{ShopApi, byname, of, program};
+use crate::program::{DUMP, ShopApi, byname, of, program};
 
 const CHECKOUT: [&str; 4] = ["explain", "checkout.shop", "-n", "billing"];
 
@@ -87,6 +87,16 @@ fn an_api_that_cannot_be_asked_is_named_with_the_reason_and_the_way_out() {
     let none = of(program().args(CHECKOUT).stdin(Stdio::null()).output().unwrap()).expect(2);
     assert!(none.stderr.contains("no cluster is configured; pass --kubeconfig"), "{}", none.stderr);
     assert!(none.stderr.contains("or read files with -f ("), "{}", none.stderr);
+    // Files have no sidecars.
+    let one_of: &[&[&str]] = &[
+        &["status", "-f", DUMP],
+        &["explain", "cart", "--live", "shop/web", "-f", DUMP],
+        &["proxy-config", "shop/web"],
+    ];
+    for arguments in one_of {
+        let none = of(program().args(*arguments).stdin(Stdio::null()).output().unwrap()).expect(2);
+        assert!(none.stderr.contains("or ask one sidecar with --admin HOST:PORT ("), "{arguments:?}: {}", none.stderr);
+    }
 
     shop.api.fail("services", &[401]);
     let run = shop.byname(&CHECKOUT).expect(2);

@@ -171,7 +171,7 @@ fn a_refused_push_is_told_with_its_reason() {
         explain.stderr
     );
     let table = sidecar.byname(&["proxy-config"]).expect(1);
-    assert!(table.stderr.contains("the filter refuses version: "), "{}", table.stderr);
+    assert!(table.stderr.contains("the filter refuses the configuration: version: "), "{}", table.stderr);
 }
 
 #[test]

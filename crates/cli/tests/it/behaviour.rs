@@ -327,6 +327,25 @@ fn an_older_module_refuses_to_observe() {
     }
 }
 
+/// A typo in the name of what is to be observed would steer it.
+#[test]
+fn exceptions_from_the_mode_that_name_nothing_are_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.json");
+    let base = json!({"version": 1, "modeExceptions": ["shop", "shop/payments", "shop/paiments", "shops"]});
+    fs::write(&file, base.to_string()).expect("written");
+    let run = byname(&["compile", "-n", "shop", "-f", SHOP, "--config", file.to_str().expect("UTF-8")]);
+    assert_eq!(run.status, 0, "{}", run.shown());
+    let told: Vec<&str> = run.stderr.lines().filter(|line| line.contains("modeExceptions")).collect();
+    assert_eq!(
+        told,
+        [
+            "warning: modeExceptions[2]: the input has no Service shop/paiments; correct the name if it exists",
+            "warning: modeExceptions[3]: the input has no Service in namespace shops; correct the name if it exists"
+        ]
+    );
+}
+
 #[test]
 fn replaced_fields_of_a_configuration_are_noted() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -27,9 +27,10 @@ impl Modes {
         if percent > ALL_PERCENT {
             errors.add(&FieldPathRef::root("observePercent"), percent, FieldErrorType::TooLarge(ALL_PERCENT));
         }
-        for exception in &wire.mode_exceptions {
+        for (index, exception) in wire.mode_exceptions.iter().enumerate() {
             if !is_label(exception) && NamespacedName::parse(exception).is_none() {
-                errors.add(&FieldPathRef::root("modeExceptions"), exception, FieldErrorType::InvalidNamespacedName);
+                let at = FieldPathRef::root("modeExceptions");
+                errors.add(&at.index(index), exception, FieldErrorType::InvalidModeException);
             }
         }
         let may_observe = wire.may_observe();

@@ -99,6 +99,8 @@ pub enum FieldErrorType {
     InvalidPacking,
     /// An entry of `server.preload` that is not a namespace and `/*`.
     InvalidPreload,
+    /// An entry of `modeExceptions` that is neither a namespace nor `namespace/name`.
+    InvalidModeException,
     /// A required feature that this build does not know.
     UnknownFeature,
 }
@@ -149,6 +151,7 @@ impl FieldErrorType {
             Self::InvalidOtherPort => "is not a port's name and protocol",
             Self::EndpointsRequired => "is steered by endpoint, but has no endpoints in the table",
             Self::InvalidPreload => "is not a namespace followed by /*",
+            Self::InvalidModeException => "is not a namespace or a Service",
             Self::UnknownFeature => "is a feature that this module does not know",
             Self::InvalidPacking => "is not deflated text in base64 of the length in `bytes`",
         }
@@ -207,6 +210,7 @@ impl FieldErrorType {
             Self::InvalidOtherPort => "write it as name/UDP, name/SCTP or name/TCP",
             Self::EndpointsRequired => "add its endpoints, or steer it by cluster",
             Self::InvalidPreload => "write it as namespace/*",
+            Self::InvalidModeException => "write a namespace or namespace/name",
             Self::UnknownFeature => "update the module, or compile without the feature",
             Self::InvalidPacking => "pack it with byname compile",
         }

@@ -97,9 +97,9 @@ fn says_what_would_be_different() {
 fn refuses_what_is_no_mode() {
     for (fields, expected) in [
         (json!({"mode": "watch"}), "mode cannot be read: unknown variant"),
-        (json!({"modeExceptions": ["Shop"]}), "modeExceptions: \"Shop\" is not namespace/name"),
-        (json!({"modeExceptions": ["shop/"]}), "modeExceptions: \"shop/\" is not namespace/name"),
-        (json!({"modeExceptions": [""]}), "modeExceptions is not namespace/name"),
+        (json!({"modeExceptions": ["Shop"]}), "modeExceptions[0]: \"Shop\" is not a namespace or a Service; write"),
+        (json!({"modeExceptions": ["shop/"]}), "modeExceptions[0]: \"shop/\" is not a namespace or a Service"),
+        (json!({"modeExceptions": ["shop", ""]}), "modeExceptions[1] is not a namespace or a Service"),
         (json!({"mode": "observe", "observePercent": 101}), "observePercent: 101 is more than 100"),
         (json!({"mode": "observe", "observePercent": -1}), "observePercent cannot be read"),
     ] {
