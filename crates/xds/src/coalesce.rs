@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{Limits, TypeIndex, index::NameId};
+use crate::{Limits, TypeIndex, index::NameId, types::Window};
 
 /// Changes that wait to be passed on.
 ///
 /// The first change of a type opens a window, which closes whatever follows; all changes in it are passed on together. A
-/// window that starts anew with each change would never close under steady changes.
+/// window that starts anew with each change would never close under steady changes. After a quiet time a window may be shorter than the
+/// time between two windows' ends, which bounds the work.
 #[derive(Debug, Default)]
 pub(crate) struct Coalescer {
     /// When the last window of each type closes.
@@ -34,7 +35,7 @@ impl Coalescer {
         &mut self,
         (now, since): (Duration, Duration),
         (resource_type, id): (TypeIndex, NameId),
-        window: Duration,
+        window: Window,
         subscribers: usize,
         limits: &Limits,
     ) {
@@ -45,7 +46,7 @@ impl Coalescer {
         };
         let closes = self.windows.entry(resource_type).or_default();
         if *closes <= now {
-            *closes = now.saturating_add(window);
+            *closes = now.saturating_add(window.length).max(closes.saturating_add(window.apart));
         }
         let due = earliest.max(*closes);
         self.waiting.insert((due, id));
@@ -96,8 +97,12 @@ mod tests {
     use super::*;
     use crate::{StreamId, index::Index};
 
-    const WINDOW: Duration = Duration::from_millis(50);
+    const WINDOW: Window = window(50, 50);
     const NAMES: TypeIndex = TypeIndex(0);
+
+    const fn window(length: u64, apart: u64) -> Window {
+        Window { length: Duration::from_millis(length), apart: Duration::from_millis(apart) }
+    }
 
     fn ids(count: usize) -> Vec<NameId> {
         let mut index = Index::default();
@@ -125,9 +130,29 @@ mod tests {
     }
 
     #[test]
+    fn a_change_after_a_quiet_time_is_passed_on_soon() {
+        let (mut coalescer, limits) = (Coalescer::default(), Limits::default());
+        let mut ids = ids(8).into_iter();
+        let mut change = |coalescer: &mut Coalescer, time| {
+            let id = ids.next().expect("eight names");
+            coalescer.change((ms(time), ms(time)), (NAMES, id), window(10, 50), 1, &limits);
+            coalescer.next_wake()
+        };
+        assert_eq!(change(&mut coalescer, 1_000), Some(ms(1_010)));
+        assert_eq!(change(&mut coalescer, 1_009), Some(ms(1_010)), "the window closes whatever follows");
+        assert_eq!(due(&mut coalescer, 1_010), 2);
+        assert_eq!(change(&mut coalescer, 1_011), Some(ms(1_060)), "windows close 50 ms apart");
+        assert_eq!(change(&mut coalescer, 1_050), Some(ms(1_060)));
+        assert_eq!(due(&mut coalescer, 1_060), 2);
+        assert_eq!(change(&mut coalescer, 1_105), Some(ms(1_115)), "at least 10 ms are collected");
+        assert_eq!(due(&mut coalescer, 1_115), 1);
+        assert_eq!(change(&mut coalescer, 1_200), Some(ms(1_210)), "quiet for 50 ms");
+    }
+
+    #[test]
     fn types_have_windows_of_their_own() {
         let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(2));
-        coalescer.change((ms(0), ms(0)), (NAMES, ids[0]), ms(1_000), 1, &limits);
+        coalescer.change((ms(0), ms(0)), (NAMES, ids[0]), window(1_000, 1_000), 1, &limits);
         coalescer.change((ms(10), ms(0)), (TypeIndex(1), ids[1]), WINDOW, 1, &limits);
         assert_eq!(due(&mut coalescer, 60), 1);
         assert_eq!(due(&mut coalescer, 1_000), 1);
@@ -141,7 +166,7 @@ mod tests {
             let mut count = 0;
             for time in 0..1_000 {
                 let now = start + ms(time) + Duration::from_secs(subscribers as u64);
-                coalescer.change((now, now), (NAMES, ids[0]), Duration::ZERO, subscribers, &limits);
+                coalescer.change((now, now), (NAMES, ids[0]), window(0, 0), subscribers, &limits);
                 count += usize::from(coalescer.pop(now).is_some());
             }
             count

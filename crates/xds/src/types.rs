@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+/// How long changes of a type are collected before they are passed on together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// From the first change until the window closes.
+    pub(crate) length: Duration,
+    /// The least time between two windows' ends.
+    pub(crate) apart: Duration,
+}
+
 /// A resource type: its URL and the rules by which its resources are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceType {
     pub(crate) url: Box<str>,
-    pub(crate) window: Duration,
+    pub(crate) window: Window,
     pub(crate) wildcard: Vec<Box<str>>,
     pub(crate) is_ever_removed: bool,
     pub(crate) follows: Option<TypeIndex>,
@@ -26,7 +35,7 @@ impl ResourceType {
     pub fn new(url: impl Into<Box<str>>, window: Duration) -> Self {
         Self {
             url: url.into(),
-            window,
+            window: Window { length: window, apart: window },
             wildcard: Vec::new(),
             is_ever_removed: true,
             follows: None,
@@ -34,6 +43,14 @@ impl ResourceType {
             window_of: None,
             removed_after: None,
         }
+    }
+
+    /// Closes a window this soon after its first change, if the window before it closed long enough ago: windows still close at least the
+    /// type's `window` apart. So a change after a quiet time is passed on soon, and steady changes make no more messages than before.
+    #[must_use]
+    pub fn first_window(mut self, length: Duration) -> Self {
+        self.window.length = length.min(self.window.apart);
+        self
     }
 
     /// Sets the names that a wildcard subscription stands for (section "How the client specifies what resources to return").

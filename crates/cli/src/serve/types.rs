@@ -6,8 +6,10 @@ use byname_xds::{ResourceType, ResourceTypes, TypeIndex};
 
 /// The time for which changes of names and clusters are collected.
 const NAMES_WINDOW: Duration = Duration::from_secs(1);
-/// The time for which changes of endpoints, and of Services that a filter asked for, are collected.
+/// The time for which steady changes of endpoints, and of Services that a filter asked for, are collected.
 const ENDPOINTS_WINDOW: Duration = Duration::from_millis(50);
+/// The same for a change after a quiet time: enough for the other EndpointSlices of a Service, which Kubernetes writes one after another.
+const FIRST_ENDPOINTS_WINDOW: Duration = Duration::from_millis(10);
 
 /// The resource types, by what they hold.
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +41,15 @@ impl Types {
             .removed_after(filter);
         let cluster = all.add(cluster);
         let endpoints = ResourceType::new(url("envoy.config.endpoint.v3.ClusterLoadAssignment"), ENDPOINTS_WINDOW)
+            .first_window(FIRST_ENDPOINTS_WINDOW)
             .following(cluster);
         let endpoints = all.add(endpoints);
         let of_filter = |name: &str, window| ResourceType::new(url(&format!("byname.v1.{name}")), window).linked();
+        let by_key = |name: &str| of_filter(name, ENDPOINTS_WINDOW).first_window(FIRST_ENDPOINTS_WINDOW);
         let namespaces = all.add(of_filter("Namespaces", NAMES_WINDOW));
-        let service = all.add(of_filter("Service", ENDPOINTS_WINDOW));
-        let service_endpoints = all.add(of_filter("Endpoints", ENDPOINTS_WINDOW).in_window_of(service));
-        let address = all.add(of_filter("Address", ENDPOINTS_WINDOW).in_window_of(service));
+        let service = all.add(by_key("Service"));
+        let service_endpoints = all.add(by_key("Endpoints").in_window_of(service));
+        let address = all.add(by_key("Address").in_window_of(service));
         Self { filter, cluster, endpoints, namespaces, service, service_endpoints, address }
     }
 
