@@ -13,7 +13,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use byname_cluster::{Cluster, ClusterOptions, LoadedEnvoy, Serve, byname_program, eventually, run};
 use byname_test_support::{Envoy, Shell, console, kubectl_binary, repository};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Runs the README's commands in a copy of the repository's examples, which holds the files that they write.
@@ -70,10 +70,82 @@ fn sidecar(cluster: &Cluster, files: &Path, audience: &[&str]) -> Result<(Loaded
     Ok((envoy, directory))
 }
 
+fn get(cluster: &Cluster, object: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&cluster.kubectl(&["get", object, "-n", "byname-system", "-o", "json"])?)?)
+}
+
+/// The objects that keep servers running and closed to others, as the API has them after the README's commands.
+fn servers_are_three_and_guarded(cluster: &Cluster) -> Result<()> {
+    let deployment = get(cluster, "deployment/byname")?;
+    let spec = &deployment["spec"];
+    let pod = &spec["template"]["spec"];
+    let labels = &spec["selector"]["matchLabels"];
+    ensure!(spec["replicas"] == 3, "{spec}");
+    // Two servers prefer two nodes.
+    let term =
+        &pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"];
+    ensure!(term["topologyKey"] == "kubernetes.io/hostname", "{pod}");
+    ensure!(term["labelSelector"]["matchLabels"] == *labels, "{pod}");
+
+    let budget = get(cluster, "poddisruptionbudget/byname")?;
+    ensure!(budget["spec"]["selector"]["matchLabels"] == *labels && budget["spec"]["maxUnavailable"] == 1, "{budget}");
+    eventually("one of three servers may be evicted", || {
+        let status = get(cluster, "poddisruptionbudget/byname")?["status"].take();
+        let fields = ["expectedPods", "currentHealthy", "desiredHealthy", "disruptionsAllowed"];
+        let numbers = fields.map(|field| status[field].as_u64().unwrap_or_default());
+        ensure!(numbers == [3, 3, 2, 1], "{status}");
+        Ok(true)
+    })?;
+
+    // Its ports are those on which the server listens, and no other is open.
+    let policy = get(cluster, "networkpolicy/byname")?;
+    ensure!(policy["spec"]["podSelector"]["matchLabels"] == *labels, "{policy}");
+    ensure!(policy["spec"]["policyTypes"] == json!(["Ingress"]), "{policy}");
+    let words: Vec<&str> =
+        pod["containers"][0]["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let ports = pod["containers"][0]["ports"].as_array().context("ports")?;
+    let port_of = |flag: &str| -> Result<Value> {
+        let at = words.iter().position(|word| *word == flag).with_context(|| format!("no {flag}: {words:?}"))?;
+        Ok(words[at + 1].trim_start_matches(':').parse::<u16>()?.into())
+    };
+    let named = |number: &Value| {
+        let port = ports.iter().find(|port| port["containerPort"] == *number);
+        port.map(|port| port["name"].clone()).with_context(|| format!("no port {number}: {ports:?}"))
+    };
+    let (listen, monitor) = (named(&port_of("--listen")?)?, named(&port_of("--monitor")?)?);
+    let monitoring = json!({"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}});
+    let open = json!([
+        {"from": [{"namespaceSelector": {}}], "ports": [{"port": listen, "protocol": "TCP"}]},
+        {"from": [{"namespaceSelector": monitoring}], "ports": [{"port": monitor, "protocol": "TCP"}]},
+    ]);
+    ensure!(policy["spec"]["ingress"] == open && ports.len() == 2, "{policy}");
+    let service = get(cluster, "service/byname")?;
+    ensure!(service["spec"]["ports"][0]["targetPort"] == listen && service["spec"]["selector"] == *labels, "{service}");
+
+    // The labels select the three pods of the Deployment and nothing else.
+    let selector: Vec<String> = labels
+        .as_object()
+        .context("labels")?
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    let pods = cluster.kubectl(&["get", "pods", "-n", "byname-system", "-l", &selector.join(","), "-o", "json"])?;
+    let pods: Value = serde_json::from_str(&pods)?;
+    let owners: Vec<&str> = pods["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|pod| pod["metadata"]["ownerReferences"][0]["name"].as_str())
+        .collect();
+    ensure!(owners.len() == 3 && owners.iter().all(|owner| owner.starts_with("byname-")), "{owners:?}");
+    Ok(())
+}
+
 #[test]
 fn a_pod_needs_a_token_and_no_permission() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions { serves: true })?;
     let files = apply_example(&cluster)?;
+    servers_are_three_and_guarded(&cluster)?;
     let labels = json!({"app": "web"});
     let container = json!({
         "name": "main", "image": "example.com/web", "ports": [{"containerPort": 8080}],
