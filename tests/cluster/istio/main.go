@@ -1,5 +1,6 @@
 // The parts of Istio that the tests start, each as a process of its own: istiod, a sidecar's agent and its iptables rules, and a
-// registry of images; the workloads beside them: a server, and clients that curl cannot replace; and Istio's own client of delta xDS.
+// registry of images; the workloads beside them: a server, and clients that curl cannot replace; Istio's own client of delta xDS, and one of
+// the filter's own types.
 //
 // The first argument names the part. Each process ends when its standard input ends, so that none outlives the test; a request to the
 // agent ends by itself.
@@ -20,7 +21,7 @@ import (
 	"istio.io/istio/security/pkg/nodeagent/sds"
 )
 
-const parts = "istiod, agent, request, iptables, registry, server, load, ask, grpc, websocket or peer"
+const parts = "istiod, agent, request, iptables, registry, server, load, ask, grpc, websocket, peer or names"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -61,6 +62,8 @@ func main() {
 		fail(runWebSocket(arguments))
 	case "peer":
 		fail(runPeer(arguments))
+	case "names":
+		fail(runNames(arguments))
 	default:
 		fail(fmt.Errorf("%s is no part: use %s", part, parts))
 	}

@@ -51,15 +51,7 @@ func runPeer(arguments []string) error {
 	namespace := flags.String("namespace", "", "namespace of the client")
 	zone := flags.String("zone", "", "zone of the client")
 	node := flags.String("node", "", "Kubernetes node of the client")
-	var headers []string
-	flags.Func("header", "a header `name=value` that the client sends with its stream; can be repeated", func(header string) error {
-		name, value, found := strings.Cut(header, "=")
-		if !found {
-			return fmt.Errorf("%q has no =", header)
-		}
-		headers = append(headers, name, value)
-		return nil
-	})
+	headers := headerFlag(flags)
 	_ = flags.Parse(arguments)
 	names := flags.Args()
 
@@ -111,7 +103,7 @@ func runPeer(arguments []string) error {
 		all.print()
 	})
 	withHeaders := func(ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
-		return streamer(metadata.AppendToOutgoingContext(ctx, headers...), description, connection, method, options...)
+		return streamer(metadata.AppendToOutgoingContext(ctx, *headers...), description, connection, method, options...)
 	}
 	config := &adsc.DeltaADSConfig{Config: adsc.Config{
 		GrpcOpts:  []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStreamInterceptor(withHeaders)},

@@ -26,8 +26,8 @@ pub use self::{
     pod::{Answer, Pod, PodOptions},
     redirect::{REDIRECTED_TO, RedirectedPod},
     serve::{
-        Peer, Serve, ServedEnvoy, UpstreamCluster, UpstreamClusters, compiled_clusters, compiled_table,
-        wait_until_equal,
+        NamesClient, Peer, Serve, ServedEnvoy, ToldNames, UpstreamCluster, UpstreamClusters, compiled_clusters,
+        compiled_table, wait_until_equal,
     },
     server::{MeshServer, SERVER, XFCC_PORT},
     watch::{Watch, byname_program},

@@ -26,8 +26,6 @@ use crate::{
 const PORT: u16 = 18_000;
 /// The clients in pods until now: each has a log of its own.
 static PEERS: AtomicUsize = AtomicUsize::new(0);
-/// Where a [`Serve`] serves its metrics.
-const MONITOR: &str = "127.0.0.1:9903";
 
 /// A running `byname serve`.
 pub struct Serve {
@@ -70,12 +68,14 @@ fn address(host: &str, port: &Value) -> String {
 
 /// What the server answers at this path.
 fn monitor(path: &str) -> Result<String> {
-    run("curl", &["-sf", "-m", "5", &format!("http://{MONITOR}{path}")], None)
+    run("curl", &["-sf", "-m", "5", &format!("http://{}{path}", Serve::MONITOR)], None)
 }
 
 impl Serve {
     /// Where sidecars connect to.
     pub const ADDRESS: &str = "127.0.0.1:18000";
+    /// Where it serves its metrics.
+    pub const MONITOR: &str = "127.0.0.1:9903";
 
     /// Starts it with a kubeconfig for whoever connects, and waits until it is ready.
     ///
@@ -92,7 +92,7 @@ impl Serve {
     pub fn start_with(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(byname_program()?);
-        command.args(["serve", "--listen", Self::ADDRESS, "--monitor", MONITOR]).args(arguments);
+        command.args(["serve", "--listen", Self::ADDRESS, "--monitor", Self::MONITOR]).args(arguments);
         command.arg("--module").arg(repository().join("target/byname.wasm")).arg("--kubeconfig").arg(kubeconfig);
         let mut part = Part::spawn(command, "serve", directory.path())?;
         part.wait_until(|_| monitor("/readyz").is_ok())?;
@@ -112,7 +112,7 @@ impl Serve {
     /// # Errors
     /// If the process does not answer, or has no such metric.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        metric(MONITOR, &format!("byname_serve_{name}"))
+        metric(Self::MONITOR, &format!("byname_serve_{name}"))
     }
 
     /// The versions of the resources that the client with this node id has, by type and name. `-` for what is missing.
@@ -248,6 +248,51 @@ impl Peer {
             json!({"endpoints": [{"lb_endpoints": addresses.filter_map(one).collect::<Vec<_>>()}]})
         };
         Ok((known["filter"].take(), by_name(clusters.into_values(), assignment)))
+    }
+}
+
+/// A client in a pod that asks a server for names as the filter does.
+pub struct NamesClient {
+    /// The process and its log.
+    pub part: Part,
+}
+
+/// What a server has told a [`NamesClient`] of names, each as `TYPE=NAME`.
+#[derive(Debug, Default)]
+pub struct ToldNames {
+    /// The bytes of each resource as text.
+    pub known: BTreeMap<String, String>,
+    /// The names that the server says are missing.
+    pub missing: BTreeSet<String>,
+}
+
+impl NamesClient {
+    /// Starts the client, which says that it is of this namespace, sends these headers `name=value`, and asks for these names, each as
+    /// `TYPE=NAME`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(pod: &Pod, server: &str, namespace: &str, headers: &[String], names: &[&str]) -> Result<Self> {
+        let headers = headers.iter().flat_map(|header| ["--header", header.as_str()]);
+        let own = ["names", "--server", server, "--namespace", namespace];
+        let arguments: Vec<&str> = own.into_iter().chain(headers).chain(names.iter().copied()).collect();
+        let name = format!("names-{}", PEERS.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { part: pod.start(&name, &arguments)? })
+    }
+
+    /// What the server has told until now.
+    ///
+    /// # Errors
+    /// If the client prints what it should not.
+    pub fn told(&self) -> Result<ToldNames> {
+        let log = self.part.log();
+        let whole = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        let Some(last) = whole.lines().rfind(|line| line.starts_with("{\"known\"")) else {
+            return Ok(ToldNames::default());
+        };
+        let mut told: Value = serde_json::from_str(last)?;
+        let missing: BTreeMap<String, bool> = serde_json::from_value(told["missing"].take())?;
+        Ok(ToldNames { known: serde_json::from_value(told["known"].take())?, missing: missing.into_keys().collect() })
     }
 }
 

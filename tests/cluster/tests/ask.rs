@@ -207,6 +207,20 @@ fn tells_of_a_server(cluster: &Cluster, (pod, address): (&str, &str), directory:
         0,
         &["\n  + the cluster gives the same answer now\n", "10.244."],
     )?;
+    // What the server sent to it, by the server's monitor.
+    eventually("Envoy has acknowledged the cluster", || {
+        let output = byname(&admin, &["proxy-config", pod, "--monitor", Serve::MONITOR])?;
+        let is_acknowledged = |line: &&str| {
+            line.contains(" cluster outbound|80||payments.prod.svc.cluster.local, version ")
+                && line.ends_with(", acknowledged")
+        };
+        ensure!(
+            output.status.success() && text(&output).lines().any(|line| is_acknowledged(&line)),
+            "{}",
+            text(&output)
+        );
+        Ok(true)
+    })?;
     cluster.kubectl(&["scale", "deployment/payments", "-n", "prod", "--replicas=2"])?;
     eventually("Envoy has the endpoints that are left", || {
         let said = text(&byname(&admin, &["explain", "payments.prod", "--live", pod])?);
