@@ -82,7 +82,12 @@ impl CallerSettings {
 
     /// Takes the pod's DNS settings, as the kubelet writes them to resolv.conf.
     fn take_dns(&mut self, name: &NamespacedName, pod: &Pod) {
-        let Pod { dns_policy, nameservers, searches, host_network, .. } = pod;
+        let Pod { dns_policy, unknown_dns_policy, nameservers, searches, host_network, .. } = pod;
+        if let Some(word) = unknown_dns_policy {
+            self.notes.push(format!(
+                "Kubernetes has no dnsPolicy {word:?}, so an API server refuses Pod {name}; byname resolves as with ClusterFirst"
+            ));
+        }
         match dns_policy {
             DnsPolicy::ClusterFirst => {
                 // The kubelet writes each search domain once.

@@ -4,6 +4,7 @@
 //! that it needs, and the report says so.
 
 mod api;
+mod api_pods;
 mod api_slices;
 mod backends;
 mod baseline;

@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1;
 
 /// The label by which a Deployment tells its ReplicaSets apart.
 const TEMPLATE_HASH: &str = "pod-template-hash";
+/// The values of `dnsPolicy`. An empty one is the default.
+const DNS_POLICIES: &[&str] = &["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 /// The default of C libraries, from resolv.conf(5).
 pub const LIBC_NDOTS: u8 = 1;
 
@@ -37,6 +39,8 @@ pub struct Pod {
     pub subdomain: Option<String>,
     /// The source of the Pod's resolver settings.
     pub dns_policy: DnsPolicy,
+    /// `dnsPolicy` as it is written, if Kubernetes has no such policy: an API server refuses the Pod.
+    pub unknown_dns_policy: Option<String>,
     /// `dnsConfig.nameservers`.
     pub nameservers: Vec<String>,
     /// `dnsConfig.searches`.
@@ -170,6 +174,7 @@ impl Pod {
             (Some("Default"), _) | (Some("" | "ClusterFirst") | None, true) => DnsPolicy::Default,
             _ => DnsPolicy::ClusterFirst,
         };
+        let unknown_dns_policy = spec.dns_policy.filter(|word| !DNS_POLICIES.contains(&&**word));
         let dns = spec.dns_config.unwrap_or_default();
         let ndots = ndots(dns.options.unwrap_or_default());
         let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);
@@ -194,6 +199,7 @@ impl Pod {
             hostname: spec.hostname,
             subdomain: spec.subdomain,
             dns_policy,
+            unknown_dns_policy,
             nameservers: dns.nameservers.unwrap_or_default(),
             searches: dns.searches.unwrap_or_default(),
             ndots,

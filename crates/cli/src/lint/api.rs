@@ -1,4 +1,4 @@
-//! What an API server refuses in a Service or an EndpointSlice, and the filter takes. The rules for Services are those of
+//! What an API server refuses in a Service, an EndpointSlice or the DNS settings of a pod, and the filter takes. The rules for Services are those of
 //! pkg/apis/core/validation in Kubernetes.
 
 use std::{
@@ -11,7 +11,7 @@ use byname_core::is_label;
 use k8s_openapi::api::core::v1::ServiceSpec;
 
 use super::{
-    api_slices,
+    api_pods, api_slices,
     context::{Context, LintedService, most_similar, shown, slice_subject},
     findings::{Findings, Subject},
     refusal::Refusal,
@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     id: API_REFUSES,
     name: "api-server-refuses",
     severity: Severity::Error,
-    summary: "an API server refuses a Service or an EndpointSlice, and no other rule says why",
+    summary: "an API server refuses a Service, an EndpointSlice or the DNS settings of a pod, and no other rule says why",
     why: "kubectl apply fails, so the object is not created, or stays as it was",
     fix: "correct the field to match the Kubernetes API",
     needs: &[],
@@ -67,6 +67,16 @@ fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
     for slice in context.cluster.slice_views() {
         for refusal in api_slices::refusals(&slice) {
             refusal.report(slice_subject(&slice), findings);
+        }
+    }
+    for (name, pod) in &context.cluster.pods {
+        for refusal in api_pods::refusals(&pod.object, |field| ["spec", field].into()) {
+            refusal.report(Subject::new("Pod", name, pod), findings);
+        }
+    }
+    for (name, workload) in context.templates() {
+        for refusal in api_pods::refusals(&workload.object.pod, |field| workload.object.pod_field(field)) {
+            refusal.report(Subject::of_workload(name, workload), findings);
         }
     }
 }

@@ -609,6 +609,13 @@ fn search_path_and_ndots_follow_the_kubelet() {
             "dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], searches: [shop.svc.cluster.local], options: [{name: 'ndots:2'}]}",
             &["ndots 2,"],
         ),
+        (
+            "dnsPolicy: default",
+            &[
+                "ndots 5,",
+                "Kubernetes has no dnsPolicy \"default\", so an API server refuses Pod shop/p; byname resolves as with",
+            ],
+        ),
     ] {
         says(&explain(&pod(spec), &["web", "--pod", "shop/p"]), parts);
     }

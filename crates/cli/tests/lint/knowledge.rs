@@ -212,6 +212,54 @@ fn an_ndots_that_resolvers_read_otherwise_is_found() {
 }
 
 #[test]
+fn dns_settings_of_pods_that_an_api_server_refuses_are_found() {
+    let list =
+        |count: usize, tail: &str| (0..count).map(|index| format!("s{index}{tail}")).collect::<Vec<_>>().join(", ");
+    let searches = |list: &str| format!("dnsConfig: {{options: [{{name: ndots, value: '1'}}], searches: [{list}]}}");
+    let long = format!(".{}", ["x"; 100].join("."));
+    let rows: &[(String, &[&str])] = &[
+        ("dnsPolicy: ClusterFirstWithHostNet".into(), &[]),
+        ("dnsPolicy: ''".into(), &[]),
+        ("dnsPolicy: default".into(), &["dnsPolicy"]),
+        ("dnsPolicy: Foo".into(), &["dnsPolicy"]),
+        ("hostname: a.b".into(), &["hostname"]),
+        ("hostname: A".into(), &["hostname"]),
+        ("hostname: db-0, subdomain: ''".into(), &[]),
+        ("subdomain: a_b".into(), &["subdomain"]),
+        ("dnsConfig: {nameservers: [10.0.0.1, 'fd00::1', 010.0.0.1]}".into(), &[]),
+        ("dnsConfig: {nameservers: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4]}".into(), &["dnsConfig.nameservers"]),
+        ("dnsConfig: {nameservers: [dns.example.com]}".into(), &["dnsConfig.nameservers[0]"]),
+        (searches("a.example, a.example., ., _tcp.a_b.example"), &[]),
+        (searches("Example.com"), &["dnsConfig.searches[0]"]),
+        (
+            searches("a.example, a..b, '', -a.b"),
+            &["dnsConfig.searches[1]", "dnsConfig.searches[2]", "dnsConfig.searches[3]"],
+        ),
+        (searches(&list(32, ".x")), &[]),
+        (searches(&list(33, ".x")), &["dnsConfig.searches"]),
+        (searches(&list(10, &long)), &[]),
+        (searches(&list(11, &long)), &["dnsConfig.searches"]),
+    ];
+    for (dns, expected) in rows {
+        let with = workload("Deployment", "web", "app: web", HTTP)
+            .replace("spec: {containers", &format!("spec: {{{dns}, containers"));
+        let pod = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: shop}}, spec: {{{dns}, containers: [{{name: c}}]}}}}"
+        );
+        for (object, before) in [(with, "spec.template.spec."), (pod, "spec.")] {
+            let report = judge(&parse(&object));
+            let found = report.findings.iter().filter(|one| one.rule.id == "BN079");
+            let found: Vec<&str> = found.map(|one| one.field.strip_prefix(before).unwrap()).collect();
+            assert_eq!(found, *expected, "{object}");
+        }
+    }
+    let report = judge(&parse(
+        "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {dnsPolicy: default, containers: [{name: c}]}}",
+    ));
+    assert_eq!(report.findings[0].paste().unwrap(), "dnsPolicy: \"Default\"  # line 1");
+}
+
+#[test]
 fn workloads_that_share_a_selector_may_have_other_ports() {
     let number = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: 8080}]");
     let name = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]");
