@@ -1,15 +1,15 @@
 //! A sidecar of Istio's says what it holds.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use anyhow::{Result, ensure};
-use byname_cluster::{byname_program, eventually};
-use byname_test_support::{Shell, with_fields};
+use anyhow::{Context, Result, ensure};
+use byname_cluster::{OUTSIDE_HTTP, byname_program, eventually};
+use byname_test_support::{Shell, kubectl_binary, with_fields};
 use serde_json::{Value, json};
 
 use crate::istio::{
-    mesh::Mesh,
-    stream::{Stream, Way},
+    mesh::{Mesh, client},
+    stream::{Stream, Way, ask},
 };
 
 /// The program runs in the pod, where the admin interface listens; and outside, where it asks pilot-agent in the pod.
@@ -81,7 +81,9 @@ fn answers_over_port_forward(mesh: &Mesh<'_>) -> Result<()> {
 pub(crate) fn a_sidecar_tells_of_its_stream(mesh: &Mesh<'_>) -> Result<()> {
     Stream::with(mesh, &[], |stream| {
         stream.apply(Way::Authority, &json!({}), &[])?;
-        let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
+        let programs = [("byname", byname_program()?), ("kubectl", kubectl_binary()?)];
+        let shell = Shell::new(&programs.each_ref().map(|(name, path)| (*name, path.as_path())))?
+            .kubeconfig(&mesh.cluster.admin());
         let pod = format!("shop/{}", mesh.client.name());
         let says = |command: &str, status: u8, wanted: &[&str]| -> Result<()> {
             let command = format!("byname {command}; [ $? = {status} ]");
@@ -100,6 +102,48 @@ pub(crate) fn a_sidecar_tells_of_its_stream(mesh: &Mesh<'_>) -> Result<()> {
         let endpoints = "Envoy  endpoints of outbound|80||checkout.shop.svc.cluster.local in this Envoy\n  + ";
         says(&format!("explain checkout --live {pod}"), 0, &["reachable: Service shop/checkout", endpoints])?;
         says("check -n shop", 0, &["\nok    sidecars "])?;
+        // What the server sent: its monitor is reached through the API's port-forward too.
+        let monitor =
+            "kubectl port-forward -n byname-system pod/byname 9902 >/dev/null & trap 'kill $!' EXIT; sleep 1; \
+            byname proxy-config POD --monitor 127.0.0.1:9902"
+                .replace("POD", &pod);
+        eventually(&monitor, || {
+            let printed = shell.run(&monitor)?;
+            let is_acknowledged =
+                |line: &str| line.contains(" shop/checkout, version ") && line.ends_with(", acknowledged");
+            ensure!(printed.lines().any(is_acknowledged), "{printed}");
+            Ok(true)
+        })?;
+        // Each request counts by its reason.
+        let requests = || -> Result<BTreeMap<String, u64>> {
+            let status = shell.run(&format!("byname status {pod}"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("  requests  ")).map(str::to_owned);
+            let line = line.with_context(|| format!("no requests: {status}"))?;
+            line.split(", ")
+                .map(|part| {
+                    let (reason, count) = part.split_once(' ').context("a reason and a count")?;
+                    Ok((reason.to_owned(), count.parse()?))
+                })
+                .collect()
+        };
+        let before = requests()?;
+        for host in ["suggest", "suggest", "suggest", "_http._tcp.checkout", "nothing"] {
+            ask(&mesh.client, OUTSIDE_HTTP, host)?;
+        }
+        let after = requests()?;
+        let mut wanted = before.clone();
+        for (reason, more) in [("alias", 3), ("service", 1), ("name_not_found", 1)] {
+            *wanted.entry(reason.to_owned()).or_default() += more;
+        }
+        ensure!(after == wanted, "{before:?} became {after:?}");
+        // Two sidecars, of which one has asked for nothing.
+        let other = mesh.istio.start_pod(&client("asks-nothing"))?;
+        let unused = "\n  stream    none open, because no request has needed a name yet\n";
+        let heads = [&*pod, "shop/asks-nothing"].map(|pod| format!("{pod}  Envoy 1.40.0{table}"));
+        for command in ["status -n shop".to_owned(), format!("status {pod} shop/asks-nothing")] {
+            says(&command, 0, &[&heads[0], &heads[1], unused, " open, "])?;
+        }
+        drop(other);
         stream.server.kill()?;
         says(&format!("status {pod}"), 1, &["\n  stream    no answer for "])?;
         says(

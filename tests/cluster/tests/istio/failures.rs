@@ -1,9 +1,9 @@
 //! Images that cannot be had, tables that the filter refuses, and pushes under load.
 
-use anyhow::{Context, Result};
-use byname_cluster::{HOST_OUTSIDE, Pod, eventually};
+use anyhow::{Context, Result, ensure};
+use byname_cluster::{HOST_OUTSIDE, Pod, byname_program, eventually};
 use byname_core::wire::Packed;
-use byname_test_support::{CHECKOUT, RECOMMEND, image::sha256, module};
+use byname_test_support::{CHECKOUT, RECOMMEND, Shell, image::sha256, module};
 use serde_json::{Value, json};
 
 use crate::istio::{
@@ -107,10 +107,24 @@ fn rejections(pod: &Pod) -> usize {
 /// As it is today: a pod that has no last known good table answers 500 to all outbound HTTP, and is ready.
 pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
+    // A pod whose Envoy has refused nothing before.
+    let running = mesh.istio.start_pod(&client("refuses-once"))?;
+    let status = |code: u8| {
+        let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
+        shell.run(&format!("byname status shop/refuses-once; [ $? = {code} ]"))
+    };
+    eventually("the new pod steers", || {
+        let answer = running.get("_http._tcp.checkout")?;
+        expect(answer.said("authority") == CHECKOUT, &answer)
+    })?;
+    let good = status(0)?;
+    ensure!(!good.contains("\n  refused "), "{good}");
     let before = rejections(&mesh.client);
     let steers_on = || {
-        let answer = mesh.client.get("_http._tcp.checkout")?;
-        assert_eq!(answer.said("authority"), CHECKOUT, "{answer:?}");
+        for pod in [&mesh.client, &running] {
+            let answer = pod.get("_http._tcp.checkout")?;
+            assert_eq!(answer.said("authority"), CHECKOUT, "{answer:?}");
+        }
         Ok::<_, anyhow::Error>(())
     };
     let mut plugin = mesh.plugin(AUTHORITY)?;
@@ -118,6 +132,12 @@ pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mes
     mesh.cluster.apply(&[plugin])?;
     eventually("the sidecar refuses the table", || Ok(rejections(&mesh.client) > before))?;
     steers_on()?;
+    eventually("status counts the refused push", || {
+        let status = status(1)?;
+        let line = "\n  refused   1 push since Envoy started; the last known good table serves on\n";
+        ensure!(status.contains(line), "{status}");
+        Ok(true)
+    })?;
     // `start_pod` has waited until the pod is ready.
     let pod = mesh.istio.start_pod(&client("without-table"))?;
     steadily("a new pod answers 500", || {
