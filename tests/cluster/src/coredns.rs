@@ -53,11 +53,11 @@ impl CoreDns {
     }
 }
 
-/// The `/etc/resolv.conf` that the kubelet writes for a pod with dnsPolicy ClusterFirst.
-pub(crate) fn resolv_conf(namespace: &str) -> String {
-    format!(
-        "search {namespace}.svc.cluster.local svc.cluster.local cluster.local\nnameserver {ADDRESS}\noptions ndots:5 timeout:2 attempts:2\n"
-    )
+/// The `/etc/resolv.conf` that the kubelet writes for a pod with dnsPolicy ClusterFirst, and with these `dnsConfig.searches`.
+pub(crate) fn resolv_conf(namespace: &str, searches: &[&str]) -> String {
+    let own = format!("{namespace}.svc.cluster.local");
+    let search = [&[&*own, "svc.cluster.local", "cluster.local"], searches].concat().join(" ");
+    format!("search {search}\nnameserver {ADDRESS}\noptions ndots:5 timeout:2 attempts:2\n")
 }
 
 /// Programs of a pod: their `/etc/resolv.conf` is the one that the kubelet writes for the pod.
@@ -70,7 +70,7 @@ impl DnsClient {
     /// A client in a namespace with dnsPolicy ClusterFirst.
     #[must_use]
     pub fn of_namespace(namespace: &str) -> Self {
-        Self { resolv_conf: resolv_conf(namespace) }
+        Self { resolv_conf: resolv_conf(namespace, &[]) }
     }
 
     /// Looks up names through glibc: the addresses of each, none for a name that does not resolve.

@@ -190,6 +190,14 @@ impl<'c> Istio<'c> {
     /// # Errors
     /// If it does not become ready, with the tail of its log.
     pub fn start_pod(&self, pod: &PodOptions<'_>) -> Result<Pod> {
+        self.start_pod_with_searches(pod, &[])
+    }
+
+    /// The same for a pod with these `dnsConfig.searches`.
+    ///
+    /// # Errors
+    /// If it does not become ready, with the tail of its log.
+    pub fn start_pod_with_searches(&self, pod: &PodOptions<'_>, searches: &[&str]) -> Result<Pod> {
         let PodOptions { namespace, name, labels, is_gateway } = *pod;
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         let folder = self.directory.path().join(format!("{namespace}-{name}"));
@@ -200,11 +208,19 @@ impl<'c> Istio<'c> {
             "test.byname.dev/enter": json!(enter(&network, &folder, &[])).to_string(),
             "test.byname.dev/log": self.directory.path().join(format!("{namespace}-{name}.log")),
         });
+        let containers = json!([
+            {"name": "main", "image": "example.com/main"},
+            {"name": "istio-proxy", "image": "example.com/proxyv2"},
+        ]);
+        // No ports: nothing but the pod's own programs answers on its address.
+        let spec = match searches {
+            [] => json!({"containers": containers}),
+            _ => json!({"containers": containers, "dnsConfig": {"searches": searches}}),
+        };
         self.cluster.apply(&[json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"namespace": namespace, "name": name, "labels": labels, "annotations": annotations},
-            // No ports: nothing but the pod's own programs answers on its address.
-            "spec": {"containers": [{"name": "main", "image": "example.com/main"}, {"name": "istio-proxy", "image": "example.com/proxyv2"}]},
+            "spec": spec,
         })])?;
         let get = |path: &str| {
             self.cluster.kubectl(&["get", "pod", name, "-n", namespace, "-o", &format!("jsonpath={{{path}}}")])
@@ -214,7 +230,7 @@ impl<'c> Istio<'c> {
             address = get(".status.podIP")?;
             Ok(!address.is_empty())
         })?;
-        self.write_files(&folder, pod, &labels)?;
+        self.write_files(&folder, pod, &labels, searches)?;
         let number = self.pods.get();
         self.pods.set(number + 1);
         let network = PodNetwork::create(network, &format!("pod{number}"), &address)?;
@@ -253,7 +269,13 @@ impl<'c> Istio<'c> {
         Ok(pod)
     }
 
-    fn write_files(&self, folder: &Path, pod: &PodOptions<'_>, labels: &BTreeMap<&str, &str>) -> Result<()> {
+    fn write_files(
+        &self,
+        folder: &Path,
+        pod: &PodOptions<'_>,
+        labels: &BTreeMap<&str, &str>,
+        searches: &[&str],
+    ) -> Result<()> {
         let PodOptions { namespace, name, .. } = *pod;
         let folders = [
             "bin",
@@ -290,7 +312,7 @@ impl<'c> Istio<'c> {
                     "127.0.0.1 localhost\n{ISTIOD} istiod.{NAMESPACE}.svc\n{OUTSIDE} {HOST_OUTSIDE}\n{REGISTRY} {REGISTRY_HOST}\n"
                 ),
             ),
-            ("files/resolv.conf", resolv_conf(namespace)),
+            ("files/resolv.conf", resolv_conf(namespace, searches)),
             ("files/ca-certificates.crt", fs::read_to_string(self.directory.path().join("outside.crt"))?),
             ("etc/istio/pod/labels", lines),
             (

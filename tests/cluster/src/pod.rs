@@ -234,14 +234,28 @@ impl Pod {
     /// # Errors
     /// If there is not one Envoy, or if the system does not report its memory.
     pub fn resident_kilobytes(&self) -> Result<u64> {
+        self.envoy_kilobytes("VmRSS")
+    }
+
+    /// The resident memory of the pod's Envoy in kB without that of files, which all Envoys share. It includes the memory of Wasm VMs.
+    ///
+    /// # Errors
+    /// If there is not one Envoy, or if the system does not report its memory.
+    pub fn anonymous_kilobytes(&self) -> Result<u64> {
+        self.envoy_kilobytes("RssAnon")
+    }
+
+    /// A field of `/proc/PID/status` of the pod's Envoy.
+    fn envoy_kilobytes(&self, field: &str) -> Result<u64> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let process = entry?.path();
             // Other entries are no processes, and processes end.
             let Ok(status) = fs::read_to_string(process.join("status")) else { continue };
             if status.starts_with("Name:\tenvoy\n") && self.network.has(&process)? {
-                let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-                found.push(line.trim().trim_end_matches(" kB").parse()?);
+                let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+                let value = fields.find(|(name, _)| *name == field).with_context(|| format!("no {field}"))?.1;
+                found.push(value.trim().trim_end_matches(" kB").parse()?);
             }
         }
         match *found {

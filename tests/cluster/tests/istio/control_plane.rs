@@ -1,11 +1,11 @@
 //! `byname serve` in the mesh: whom it believes.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use byname_cluster::{MeshServer, Peer, SERVER, XFCC_PORT, eventually};
+use byname_cluster::{MeshServer, NamesClient, Peer, PodOptions, SERVER, XFCC_PORT, eventually};
 
-use crate::istio::mesh::Mesh;
+use crate::istio::mesh::{Mesh, client};
 
 /// A Service that clients in `shop` see, and one that they do not.
 const OWN: &str = "outbound|80||checkout.shop.svc.cluster.local";
@@ -23,6 +23,75 @@ pub(crate) fn a_server_believes_the_sidecar_beside_it_alone(mesh: &Mesh<'_>) -> 
     let result = result.with_context(|| server.tails());
     drop(server);
     result
+}
+
+/// A client of the mesh that speaks the filter's own protocol by itself, from a pod in `shop`. `ledger` in `billing` is hidden by the server's
+/// default, and by its annotation.
+pub(crate) fn a_neighbours_stream_shows_nothing_of_hidden_services(mesh: &Mesh<'_>) -> Result<()> {
+    let annotate =
+        |to: &str| mesh.cluster.kubectl(&["annotate", "service", "ledger", "-n", "billing", "--overwrite", to]);
+    for (arguments, annotation) in [(&["--default-export", "."][..], "byname/export-to-"), (&[], "byname/export-to=.")]
+    {
+        annotate(annotation)?;
+        mesh.istio.apply_only(&MeshServer::objects()?)?;
+        let server = MeshServer::start(mesh.cluster, &mesh.istio, arguments)?;
+        let result = shows_nothing_of_hidden_services(mesh, &server);
+        annotate("byname/export-to-")?;
+        result.with_context(|| format!("{arguments:?}: {}", server.tails()))?;
+    }
+    Ok(())
+}
+
+fn shows_nothing_of_hidden_services(mesh: &Mesh<'_>, server: &MeshServer) -> Result<()> {
+    let cluster_ip = |service: &str, namespace: &str| {
+        mesh.cluster.kubectl(&["get", "service", service, "-n", namespace, "-o", "jsonpath={.spec.clusterIP}"])
+    };
+    let names = |key: &str, address: &str| {
+        ["Service", "Endpoints"]
+            .map(|of| format!("{of}={key}"))
+            .into_iter()
+            .chain([format!("Address={address}")])
+            .collect()
+    };
+    let own: BTreeSet<String> = names("shop/checkout", &cluster_ip("checkout", "shop")?);
+    let hidden: BTreeSet<String> = names("billing/ledger", &cluster_ip("ledger", "billing")?);
+    let asked: Vec<&str> = own.iter().chain(&hidden).map(|name| &**name).collect();
+    let header = |text: &str| format!("x-forwarded-client-cert={text}");
+    let one = header(FORGED);
+    for headers in
+        [vec![], vec![one.clone()], vec![one.clone(), one.clone()], vec![header(&format!("{FORGED},{FORGED}"))]]
+    {
+        let client = NamesClient::start(&mesh.client, SERVER, "shop", &headers, &asked)?;
+        eventually("the client has an answer for every name", || {
+            let told = client.told()?;
+            ensure!(told.known.len() + told.missing.len() >= asked.len(), "{told:?}");
+            Ok(true)
+        })
+        .with_context(|| format!("{headers:?}: {}", client.part.tail()))?;
+        let told = client.told()?;
+        ensure!(told.missing == hidden && told.known.keys().eq(&own), "{headers:?}: {told:?}");
+        ensure!(!format!("{:?}", told.known).contains("ledger"), "{headers:?}: {told:?}");
+        // It says that it is of the other namespace.
+        let refused = "callers_refused_total{reason=\"other_namespace\"}";
+        let before = server.metric(refused)?;
+        let mut liar = NamesClient::start(&mesh.client, SERVER, "billing", &headers, &asked)?;
+        eventually("the liar is refused", || Ok(server.metric(refused)? > before))
+            .with_context(|| format!("{headers:?}: {}", liar.part.tail()))?;
+        ensure!(liar.part.wait_for_end().is_err(), "the liar's stream ends well");
+        let told = liar.told()?;
+        ensure!(told.known.is_empty() && told.missing.is_empty(), "{headers:?}: {told:?}");
+    }
+    // The hidden Service is there for whom it is meant.
+    let pod = mesh.istio.start_pod(&PodOptions { namespace: "billing", ..client("neighbour") })?;
+    let asked: Vec<&str> = hidden.iter().map(|name| &**name).collect();
+    let client = NamesClient::start(&pod, SERVER, "billing", &[], &asked)?;
+    eventually("its own namespace has it", || {
+        let told = client.told()?;
+        ensure!(told.known.keys().eq(&hidden), "{told:?}");
+        Ok(true)
+    })
+    .with_context(|| client.part.tail())?;
+    Ok(())
 }
 
 fn believes_the_sidecar_alone(mesh: &Mesh<'_>, server: &MeshServer) -> Result<()> {

@@ -3,28 +3,36 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use byname_cluster::{MeshServer, byname_program, eventually};
+use byname_cluster::{MeshServer, Pod, byname_program, eventually};
 use byname_test_support::{CHECKOUT, ConsoleCommand, Shell, console, kubectl_binary, repository, section};
 
-use crate::istio::mesh::Mesh;
+use crate::istio::{
+    mesh::{Mesh, client},
+    stream::reaches_rows_with_the_plugin_as_it_is,
+};
 
 /// The digest that the READMEs show.
 const SHOWN: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";
 
 const STREAM: &str = "examples/istio/stream";
 
-/// Runs all commands. In place of the digest shown comes that of the image, as the READMEs say.
-fn run(mesh: &Mesh<'_>, document: &str) -> Result<usize> {
+/// A shell with the programs of the READMEs, in a mesh without byname.
+fn shell_without_byname(mesh: &Mesh<'_>) -> Result<Shell> {
     mesh.istio.apply_only(&[])?;
     mesh.wait_for("suggest", "suggest")?;
     let programs = [("byname", byname_program()?), ("kubectl", kubectl_binary()?)];
     let programs = programs.each_ref().map(|(name, path)| (*name, path.as_path()));
-    let shell = Shell::new(&programs)?.kubeconfig(&mesh.cluster.admin());
+    Ok(Shell::new(&programs)?.kubeconfig(&mesh.cluster.admin()))
+}
+
+/// Runs all commands. In place of the digest shown comes that of the image, as the READMEs say.
+fn run(mesh: &Mesh<'_>, document: &str) -> Result<usize> {
+    let shell = shell_without_byname(mesh)?;
     let (_, sha256) = mesh.istio.image();
     let commands = console(document);
     for shown in &commands {
         let command = shown.command.replace(SHOWN, sha256);
-        run_one(mesh, &shell, shown, &command)?;
+        run_one(&mesh.client, &shell, shown, &command)?;
         if command.contains("istio-wasmplugin") {
             mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
         }
@@ -33,8 +41,8 @@ fn run(mesh: &Mesh<'_>, document: &str) -> Result<usize> {
 }
 
 /// Runs `command`, the one that is shown or what takes its place here. The stand-in for the kubelet runs no container, so the program of
-/// `kubectl exec` runs in the client's pod.
-fn run_one(mesh: &Mesh<'_>, shell: &Shell, shown: &ConsoleCommand, command: &str) -> Result<()> {
+/// `kubectl exec` runs in `pod`.
+fn run_one(pod: &Pod, shell: &Shell, shown: &ConsoleCommand, command: &str) -> Result<()> {
     let Some(program) = command.strip_prefix("kubectl exec -n shop deploy/web -c web -- ") else {
         let printed = shell.run(command)?;
         assert!(shown.is_printed(&printed), "$ {command}\nis shown as\n{}\nand prints\n{printed}", shown.output);
@@ -43,7 +51,7 @@ fn run_one(mesh: &Mesh<'_>, shell: &Shell, shown: &ConsoleCommand, command: &str
     // No DNS server of the test knows the host outside.
     let program = program.replacen("curl ", "curl --resolve weather:80:10.244.255.254 ", 1);
     eventually(&format!("$ {program} prints {}", shown.output.trim()), || {
-        let printed = mesh.client.run(&["sh", "-c", &program])?;
+        let printed = pod.run(&["sh", "-c", &program])?;
         ensure!(shown.is_printed(&printed), "it prints {printed}");
         Ok(true)
     })?;
@@ -59,8 +67,8 @@ pub(crate) fn the_commands_for_authority_work(mesh: &Mesh<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One directory is applied. The stand-in for the kubelet runs no container, so the server runs in a pod of its own in place of those
-/// of the Deployment.
+/// One directory is applied, and names of every kind are asked for before the plugin is removed. The stand-in for the kubelet runs no
+/// container, so the server runs in a pod of its own in place of those of the Deployment.
 pub(crate) fn the_commands_for_stream_work(mesh: &Mesh<'_>) -> Result<()> {
     mesh.istio.apply_only(&[])?;
     let directory = tempfile::tempdir()?;
@@ -73,8 +81,13 @@ pub(crate) fn the_commands_for_stream_work(mesh: &Mesh<'_>) -> Result<()> {
     let shell = Shell::new(&[("kubectl", &kubectl_binary()?)])?.kubeconfig(&mesh.cluster.admin());
     let commands = console(&document(&format!("{STREAM}/README.md"))?);
     let mut server = None;
+    let mut reached = 0;
     for shown in &commands {
-        run_one(mesh, &shell, shown, &shown.command.replace(STREAM, &directory.path().display().to_string()))?;
+        if shown.command.starts_with("kubectl delete") {
+            reaches_rows_with_the_plugin_as_it_is(mesh)?;
+            reached += 1;
+        }
+        run_one(&mesh.client, &shell, shown, &shown.command.replace(STREAM, &directory.path().display().to_string()))?;
         if server.is_none() {
             server = Some(MeshServer::start(mesh.cluster, &mesh.istio, &[])?);
         }
@@ -82,7 +95,7 @@ pub(crate) fn the_commands_for_stream_work(mesh: &Mesh<'_>) -> Result<()> {
     mesh.istio.apply_only(&[])?;
     mesh.cluster.kubectl(&["delete", "deployment/byname", "-n", "byname-system"])?;
     drop(server.context("a command applies the directory")?);
-    assert_eq!(commands.len(), 5);
+    assert_eq!((commands.len(), reached), (5, 1));
     Ok(())
 }
 
@@ -92,10 +105,34 @@ pub(crate) fn the_commands_for_cluster_header_work(mesh: &Mesh<'_>) -> Result<()
     Ok(())
 }
 
+/// The workload is a new pod that nothing but the README's commands asks, so that the requests that `byname status` counts are theirs.
 pub(crate) fn the_commands_of_the_projects_readme_work(mesh: &Mesh<'_>) -> Result<()> {
     let readme = document("README.md")?;
-    let commands = section(&readme, "### Istio").context("README.md has no such heading")?;
-    assert_eq!(run(mesh, commands)?, 3);
+    let commands = console(section(&readme, "### Istio").context("README.md has no such heading")?);
+    let shell = shell_without_byname(mesh)?;
+    let (_, sha256) = mesh.istio.image();
+    let pod = mesh.istio.start_pod(&client("web-of-the-readme"))?;
+    let mut counted = 0;
+    for shown in &commands {
+        if shown.command.starts_with("kubectl delete") {
+            let status = shell.run("byname status -n shop")?;
+            println!("before the README's last command, byname status -n shop prints\n{status}");
+            let own = status.split_once("shop/web-of-the-readme ").context("no such pod")?.1;
+            let own = own.split("\nshop/").next().unwrap_or_default();
+            ensure!(own.lines().any(|line| line == "  requests  alias 1"), "{status}");
+            counted += 1;
+        }
+        run_one(&pod, &shell, shown, &shown.command.replace(SHOWN, sha256))?;
+        if shown.command.contains("istio-wasmplugin") {
+            // No request, which would be counted.
+            eventually("the pod has the table", || {
+                let stats = pod.admin("/stats?filter=byname.table.services$")?;
+                ensure!(stats.trim().rsplit_once(": ").is_some_and(|(_, services)| services != "0"), "{stats}");
+                Ok(true)
+            })?;
+        }
+    }
+    ensure!(commands.len() >= 3 && counted == 1, "README.md shows {} commands", commands.len());
     Ok(())
 }
 
@@ -115,7 +152,7 @@ pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
     let shown = |heading: &str| -> Result<()> {
         let part = section(&page, heading).with_context(|| format!("docs/adopt.md has no {heading}"))?;
         for shown in console(part) {
-            run_one(mesh, &shell, &shown, &own(&shown.command))?;
+            run_one(&mesh.client, &shell, &shown, &own(&shown.command))?;
         }
         Ok(())
     };

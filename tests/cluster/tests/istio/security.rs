@@ -1,13 +1,14 @@
 //! mTLS between sidecars, and AuthorizationPolicies.
 
-use anyhow::Result;
-use byname_cluster::{Part, Pod, PodOptions, eventually};
+use anyhow::{Result, ensure};
+use byname_cluster::{OUTSIDE_HTTP, Part, Pod, PodOptions, eventually};
 use byname_test_support::CHECKOUT;
 use serde_json::{Value, json};
 
 use crate::istio::{
     mesh::{Mesh, expect, steadily},
     names::{by_endpoint, start_watched},
+    stream::{Stream, Way, ask},
 };
 
 const VAULT: &str = "vault.shop.svc.cluster.local";
@@ -78,6 +79,36 @@ pub(crate) fn strict_mtls_refuses_steering_to_endpoints(mesh: &Mesh<'_>) -> Resu
     let answer = pod.get("checkout")?;
     assert_eq!(answer.said("authority"), CHECKOUT, "{answer:?}");
     end_vault(mesh, vault)
+}
+
+/// Over a stream the filter chooses the endpoint too: its plaintext reaches a sidecar that does not require mTLS.
+pub(crate) fn a_stream_reaches_the_endpoints_of_sidecars_that_take_plaintext(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let vault = start_vault(mesh)?;
+    let result = Stream::with(mesh, &[], |stream| {
+        for (mode, is_reached) in [("DISABLE", true), ("PERMISSIVE", true), ("STRICT", false)] {
+            let policy = json!({
+                "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+                "metadata": {"namespace": "shop", "name": "default"}, "spec": {"mtls": {"mode": mode}},
+            });
+            stream.apply(Way::Endpoint, &json!({}), &[policy])?;
+            steadily(&format!("with {mode} the vault is reached: {is_reached}"), || {
+                let answer = mesh.client.get("vault")?;
+                let by_plaintext = answer.body["headers"].get("X-Forwarded-Client-Cert").is_none();
+                let is_so = match is_reached {
+                    true => answer.said("authority") == VAULT && answer.said("pod") == "vault" && by_plaintext,
+                    false => answer.status == 503,
+                };
+                expect(is_so, &answer)
+            })?;
+            let (_, logged) = ask(&mesh.client, OUTSIDE_HTTP, "vault")?;
+            ensure!(logged.reason() == "service" && logged.way() == Some(Way::Endpoint), "{logged:?}");
+            println!("a sidecar with mTLS {mode} is reached by endpoint: {is_reached}");
+        }
+        Ok(())
+    });
+    end_vault(mesh, vault)?;
+    result
 }
 
 pub(crate) fn authorization_policies_see_the_resolved_name(mesh: &Mesh<'_>) -> Result<()> {

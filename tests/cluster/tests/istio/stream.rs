@@ -4,6 +4,7 @@
 //! tells the authority that it saw.
 
 use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use byname_cluster::{Answer, MeshServer, OUTSIDE_HTTP, Part, Pod, PodOptions, byname_program, eventually, run};
-use byname_test_support::{CHECKOUT, RECOMMEND, repository, with_fields, yaml_documents};
+use byname_test_support::{CHECKOUT, RECOMMEND, Shell, repository, with_fields, yaml_documents};
 use serde_json::{Value, json};
 
 use crate::istio::mesh::{Mesh, client, example};
@@ -63,7 +64,7 @@ impl Logged {
     }
 
     /// The way that steered the request; `None` for a request that passed.
-    fn way(&self) -> Option<Way> {
+    pub(crate) fn way(&self) -> Option<Way> {
         match ["authority", "cluster", "endpoint"].map(|name| self.field(name).is_some()) {
             [_, _, true] => Some(Way::Endpoint),
             [_, true, false] => Some(Way::Cluster),
@@ -141,8 +142,15 @@ pub(crate) fn plugin(mesh: &Mesh<'_>, config: &Value) -> Result<Value> {
     Ok(plugin)
 }
 
+/// Gives a plugin to the pods of `shop` with one label alone.
+pub(crate) fn select(mut plugin: Value, app: &str) -> Value {
+    plugin["metadata"] = json!({"namespace": "shop", "name": app});
+    plugin["spec"]["selector"] = json!({"matchLabels": {"app": app}});
+    plugin
+}
+
 /// What `byname compile --server` prints in a format.
-fn compiled(format: &str, config: &Value, arguments: &[&str]) -> Result<Vec<Value>> {
+pub(crate) fn compiled(format: &str, config: &Value, arguments: &[&str]) -> Result<Vec<Value>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("config.json");
     fs::write(&file, with_fields(config.clone(), json!({"version": 1})).to_string())?;
@@ -203,6 +211,23 @@ pub(crate) fn wait_for_log(pod: &Pod, path: &str) -> Result<Logged> {
     bail!("the access log has no {path}\n{}", pod.tail())
 }
 
+/// Waits until the access log has all of these paths, and returns their lines in this order.
+pub(crate) fn wait_for_logs<'p>(pod: &Pod, paths: impl Iterator<Item = &'p str> + Clone) -> Result<Vec<Logged>> {
+    let mut found = Vec::new();
+    eventually("the access log has every request", || {
+        let log = pod.access_log();
+        let lines: HashMap<&str, &str> = log.lines().filter_map(|line| Some((path_of(line)?, line))).collect();
+        let logged = paths.clone().map(|path| logged(lines.get(path)?, path)).collect::<Option<Vec<_>>>();
+        found = logged.context("a request is missing")?;
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+fn path_of(line: &str) -> Option<&str> {
+    Some(line.strip_prefix("path=")?.split_once(' ')?.0)
+}
+
 fn logged(log: &str, path: &str) -> Option<Logged> {
     let start = format!("path={path} status=");
     let line = log.lines().find_map(|line| line.strip_prefix(&start))?;
@@ -214,7 +239,12 @@ fn logged(log: &str, path: &str) -> Option<Logged> {
 
 /// A statistic of the filter's stream; 0 while the pod has none.
 pub(crate) fn stream_stat(pod: &Pod, name: &str) -> Result<u64> {
-    let stats = pod.admin(&format!("/stats?filter=byname.stream.{name}$"))?;
+    wasm_stat(pod, &format!("stream.{name}"))
+}
+
+/// A statistic of the filter; 0 while the pod has none.
+fn wasm_stat(pod: &Pod, name: &str) -> Result<u64> {
+    let stats = pod.admin(&format!("/stats?filter=byname.{name}$"))?;
     stats.trim().rsplit_once(": ").map_or(Ok(0), |(_, value)| Ok(value.parse()?))
 }
 
@@ -267,51 +297,165 @@ const ROWS: [(&str, &str, &str, &str); 15] = [
     ("10.96.147.27", "cluster_ip", CHECKOUT, "shop/checkout-"),
     ("suggest", "alias", RECOMMEND, "shop/recommend-"),
     ("ledger.billing", "service", LEDGER, "billing/ledger-"),
-    // By a search domain of the pod's own.
-    ("ledger", "service", LEDGER, "billing/ledger-"),
-    ("db-0.db", "endpoint", DB, "shop/db-0"),
+    (OF_SEARCH_DOMAIN, "service", LEDGER, "billing/ledger-"),
+    (OF_POD, "endpoint", DB, "shop/db-0"),
     ("nothing", "name_not_found", "nothing", "outside"),
     ("nothing.billing.svc.cluster.local", "name_not_found", "nothing.billing.svc.cluster.local", "outside"),
     ("10.96.200.200", "ip_literal", "10.96.200.200", "outside"),
 ];
+/// A name by a search domain of the pod's own.
+const OF_SEARCH_DOMAIN: &str = "ledger";
+/// A name of one pod.
+const OF_POD: &str = "db-0.db";
 
-/// Where a client connects for `db-0.db`. By authority, Istio sends on what is for a headless Service to where the client connected.
-fn address_of_pod(way: Way) -> &'static str {
-    if way == Way::Authority { "db-0.db" } else { OUTSIDE_HTTP }
+/// A request of a name, and what is expected of it.
+struct Row {
+    /// Where the client connects.
+    address: String,
+    host: String,
+    reason: &'static str,
+    /// The way that steers the request; `None` if it passes.
+    way: Option<Way>,
+    authority: String,
+    /// How the name of the pod begins that answers; `None` if Envoy answers 503 because it has no cluster.
+    who: Option<&'static str>,
 }
 
-/// Istio has no cluster for one pod, so Envoy answers 503.
-fn has_cluster(way: Way, reason: &str) -> bool {
-    !(way == Way::Cluster && reason == "endpoint")
+/// What becomes of the name of one pod, by the way and by where the client connects. By authority, Istio sends it on to where the client
+/// connected. Istio has no cluster for one pod.
+fn who_answers_for_pod(way: Way, connects_to_pod: bool) -> Option<&'static str> {
+    match (way, connects_to_pod) {
+        (Way::Cluster, _) => None,
+        (Way::Authority, false) => Some("outside"),
+        (Way::Authority, true) | (Way::Endpoint, _) => Some("shop/db-0"),
+    }
+}
+
+/// [`ROWS`] and the names of the pod `db-0` by its address. Without the search domain of the pod's own, nobody knows its name.
+fn rows(mesh: &Mesh<'_>, way: Way, has_search_domain: bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (host, reason, authority, who) in ROWS {
+        let row = |address: &str, who| Row {
+            address: address.to_owned(),
+            host: host.to_owned(),
+            reason,
+            // Istio's own routes may reach what byname passes.
+            way: (!matches!(reason, "name_not_found" | "public_name" | "ip_literal")).then_some(way),
+            authority: authority.to_owned(),
+            who,
+        };
+        match host {
+            OF_SEARCH_DOMAIN if !has_search_domain => rows.push(Row {
+                reason: "name_not_found",
+                way: None,
+                authority: host.to_owned(),
+                ..row(OUTSIDE_HTTP, Some("outside"))
+            }),
+            OF_POD => rows.extend(
+                [(OUTSIDE_HTTP, false), (OF_POD, true)]
+                    .map(|(address, connects_to_pod)| row(address, who_answers_for_pod(way, connects_to_pod))),
+            ),
+            _ => rows.push(row(OUTSIDE_HTTP, Some(who))),
+        }
+    }
+    let path = "jsonpath={.status.podIP}";
+    let address = mesh.cluster.kubectl(&["get", "pod", "db-0", "-n", "shop", "-o", path])?;
+    // No Service has the address, so that it passes.
+    rows.push(Row {
+        address: format!("{address}:80"),
+        host: address.clone(),
+        reason: "ip_literal",
+        way: None,
+        authority: address.clone(),
+        who: Some("shop/db-0"),
+    });
+    let dashed = format!("{}.shop.pod", address.replace('.', "-"));
+    // byname sets the authority alone, whatever the way: the request goes on to where the client connected.
+    let way = Way::Authority;
+    for (connect, connects_to_pod) in [(OUTSIDE_HTTP, false), (&*address, true)] {
+        rows.push(Row {
+            address: connect.to_owned(),
+            host: dashed.clone(),
+            reason: "pod",
+            way: Some(way),
+            authority: format!("{dashed}.cluster.local"),
+            who: who_answers_for_pod(way, connects_to_pod),
+        });
+    }
+    Ok(rows)
+}
+
+/// Asks for each row. Returns what is wrong, and the path of each request.
+fn ask_rows(pod: &Pod, rows: &[Row]) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut wrong, mut paths) = (Vec::new(), Vec::new());
+    for row in rows {
+        let (answer, path) = send(pod, &row.address, &row.host, &[])?;
+        let is_answered = match row.who {
+            Some(who) => answer.said("authority") == row.authority && answer.said("pod").starts_with(who),
+            None => answer.status == 503 && answer.text.is_empty(),
+        };
+        if !is_answered {
+            wrong.push(format!("{} at {}: {} {}", row.host, row.address, answer.status, answer.text));
+        }
+        paths.push(path);
+    }
+    Ok((wrong, paths))
 }
 
 fn reaches_rows(stream: &Stream<'_>, way: Way) -> Result<()> {
     let pod = &stream.mesh.client;
-    let mut wrong = Vec::new();
-    let mut answers = Vec::new();
-    for (host, ..) in ROWS {
-        let address = if host == "db-0.db" { address_of_pod(way) } else { OUTSIDE_HTTP };
-        answers.push(send(pod, address, host, &[])?);
-    }
-    for ((host, reason, authority, who), (answer, path)) in ROWS.into_iter().zip(answers) {
+    let rows = rows(stream.mesh, way, true)?;
+    let (mut wrong, paths) = ask_rows(pod, &rows)?;
+    for (row, path) in rows.iter().zip(paths) {
         let logged = wait_for_log(pod, &path)?;
-        let is_answered = match has_cluster(way, reason) {
-            true => answer.said("authority") == authority && answer.said("pod").starts_with(who),
-            false => answer.status == 503,
-        };
-        let is_so = logged.reason() == reason && logged.authority == authority && is_answered;
-        // Istio's own routes may reach what byname passes.
-        let passes = matches!(reason, "name_not_found" | "public_name" | "ip_literal");
-        let is_steered = logged.way() == (!passes).then_some(way);
-        if !(is_so && is_steered) {
-            wrong.push(format!("{host}: {logged:?}, {} {}", answer.status, answer.text));
+        let is_so = logged.reason() == row.reason && logged.authority == row.authority;
+        if !(is_so && logged.way() == row.way) {
+            wrong.push(format!("{} at {}: {logged:?}", row.host, row.address));
         }
-        ensure!(u128::from(logged.milliseconds) < BOUND.as_millis(), "{host}: {logged:?}");
+        ensure!(u128::from(logged.milliseconds) < BOUND.as_millis(), "{}: {logged:?}", row.host);
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(wrong.is_empty(), "by {}:\n{}", way.by(), wrong.join("\n"));
     let (timeouts, keys, open) = (stream_stat(pod, "timeouts")?, stream_stat(pod, "keys")?, stream_stat(pod, "open")?);
-    println!("{} names by {}: {keys} keys, {open} streams, {timeouts} timeouts", ROWS.len(), way.by());
+    println!("{} names by {}: {keys} keys, {open} streams, {timeouts} timeouts", rows.len(), way.by());
     ensure!(open <= 2 && keys >= 6, "{open} streams, {keys} keys");
+    Ok(())
+}
+
+/// The rows by authority, of a pod without a search domain of its own and with a plugin that writes no decision to the access log. The
+/// filter's counters tell its decisions.
+pub(crate) fn reaches_rows_with_the_plugin_as_it_is(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.cluster.apply(&db())?;
+    mesh.cluster.apply(&[access_log()])?;
+    let pod = &mesh.client;
+    eventually("db-0 is ready", || {
+        let (answer, _) = send(pod, OF_POD, OF_POD, &[])?;
+        ensure!(answer.said("pod") == "shop/db-0", "{answer:?}");
+        Ok(true)
+    })?;
+    let rows = rows(mesh, Way::Authority, false)?;
+    let reasons: BTreeSet<&str> = rows.iter().map(|row| row.reason).collect();
+    let counted = || -> Result<BTreeMap<&str, u64>> {
+        reasons.iter().map(|reason| Ok((*reason, wasm_stat(pod, &format!("reason.{reason}"))?))).collect()
+    };
+    // A worker's first stream may open late on a busy machine.
+    eventually("every row is as it should be", || {
+        let before = counted()?;
+        let (mut wrong, paths) = ask_rows(pod, &rows)?;
+        for (row, logged) in rows.iter().zip(wait_for_logs(pod, paths.iter().map(|path| &**path))?) {
+            if logged.authority != row.authority {
+                wrong.push(format!("{} at {}: {logged:?}", row.host, row.address));
+            }
+        }
+        for (reason, count) in counted()? {
+            let wanted = rows.iter().filter(|row| row.reason == reason).count() as u64;
+            if count - before[reason] != wanted {
+                wrong.push(format!("{wanted} rows are {reason}, and the filter counted {}", count - before[reason]));
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(true)
+    })?;
+    println!("{} names with the plugin of the folder", rows.len());
     Ok(())
 }
 
@@ -326,14 +470,50 @@ pub(crate) fn a_pod_reaches_every_kind_of_name_over_a_stream(mesh: &Mesh<'_>) ->
         for way in Way::ALL {
             stream.apply(way, &searches(), &[])?;
             eventually("db-0 is ready", || {
-                let (answer, logged) = ask(&mesh.client, address_of_pod(way), "db-0.db")?;
-                let is_reached = answer.said("pod") == "shop/db-0" || !has_cluster(way, logged.reason());
-                ensure!(is_reached, "{logged:?} {answer:?}");
+                let (answer, logged) = ask(&mesh.client, OF_POD, OF_POD)?;
+                let is_so = match who_answers_for_pod(way, true) {
+                    Some(who) => answer.said("pod") == who,
+                    None => logged.reason() == "endpoint",
+                };
+                ensure!(is_so, "{logged:?} {answer:?}");
                 Ok(true)
             })?;
             reaches_rows(stream, way)?;
             names_come_change_and_go(stream, way)?;
         }
+        Ok(())
+    })
+}
+
+/// A pod has its plugin with the search list of its own. The other pod has another plugin.
+pub(crate) fn a_stream_resolves_by_the_search_domains_of_its_pod(mesh: &Mesh<'_>) -> Result<()> {
+    const DOMAIN: &str = "billing.svc.cluster.local";
+    let options = PodOptions { labels: &[("app", "searches")], ..client("searches") };
+    let pod = mesh.istio.start_pod_with_searches(&options, &[DOMAIN])?;
+    Stream::with(mesh, &[], |stream| {
+        let list =
+            json!({"dns": {"searches": ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local", DOMAIN]}});
+        let of = |app: &str, config: Value| Ok::<_, anyhow::Error>(select(plugin(mesh, &config)?, app));
+        let plugins = vec![
+            of("client", json!({"accessLog": true}))?,
+            of("searches", with_fields(list, json!({"accessLog": true})))?,
+        ];
+        mesh.istio.apply_only(&[MeshServer::objects()?, plugins, vec![access_log()]].concat())?;
+        stream.wait_for_filter(&mesh.client, Way::Authority)?;
+        stream.wait_for_filter(&pod, Way::Authority)?;
+        // As a workload asks: by the pod's own resolver, which has the same list.
+        let (answer, logged) = ask(&pod, OF_SEARCH_DOMAIN, OF_SEARCH_DOMAIN)?;
+        let is_reached = answer.said("authority") == LEDGER && answer.said("pod").starts_with("billing/ledger-");
+        ensure!(is_reached && logged.reason() == "service", "{logged:?} {answer:?}");
+        // Its own namespace comes first.
+        let (answer, logged) = ask(&pod, "checkout", "checkout")?;
+        ensure!(answer.said("authority") == CHECKOUT && logged.reason() == "service", "{logged:?} {answer:?}");
+
+        let unresolved = send(&mesh.client, OF_SEARCH_DOMAIN, OF_SEARCH_DOMAIN, &[]);
+        ensure!(unresolved.is_err_and(|error| format!("{error:#}").contains("Could not resolve host")), "it resolves");
+        let (answer, logged) = ask(&mesh.client, OUTSIDE_HTTP, OF_SEARCH_DOMAIN)?;
+        let passes = answer.said("authority") == OF_SEARCH_DOMAIN && answer.said("pod") == "outside";
+        ensure!(passes && logged.reason() == "name_not_found", "{logged:?} {answer:?}");
         Ok(())
     })
 }
@@ -379,7 +559,8 @@ fn names_come_change_and_go(stream: &Stream<'_>, way: Way) -> Result<()> {
     becomes(json!({"type": "ExternalName", "externalName": RECOMMEND}))?;
     reaches("alias", RECOMMEND, "shop/recommend-")?;
     becomes(json!({"type": "ClusterIP", "clusterIP": "None", "selector": selector, "ports": ports}))?;
-    let who = if way == Way::Endpoint { "shop/checkout-" } else { "" };
+    // Istio sends on what is for a headless Service to where the client connected.
+    let who = if way == Way::Endpoint { "shop/checkout-" } else { "outside" };
     reaches("service", late, who)?;
     cluster.kubectl(&["delete", "service", "late", "-n", "shop"])?;
     stream.wait_for_reason(pod, "late", "name_not_found")?;
@@ -435,6 +616,14 @@ pub(crate) fn a_sidecar_object_that_hides_the_server_of_a_stream_lets_names_pass
             })
         };
         mesh.cluster.apply(&[sidecar(json!(["./*", "istio-system/*"]))])?;
+        // In the words of the example.
+        let host = "byname-system/byname.byname-system.svc.cluster.local";
+        let hides = format!(
+            "fail  server       Sidecar shop/default hides the server byname-system/byname from its pods; add \"{host}\" to egress.hosts"
+        );
+        let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
+        let check = shell.run("byname check -n shop; [ $? = 1 ]")?;
+        ensure!(check.lines().any(|line| line == hides), "{check}");
         let has_cluster = |pod: &Pod| Ok::<_, anyhow::Error>(pod.admin("/clusters")?.contains("outbound|9905||byname"));
         eventually("the sidecar has no cluster of the server", || Ok(!has_cluster(&mesh.client)?))?;
         let pod = mesh.istio.start_pod(&client("hidden-server"))?;
@@ -447,13 +636,13 @@ pub(crate) fn a_sidecar_object_that_hides_the_server_of_a_stream_lets_names_pass
         ensure!(u128::from(logged.milliseconds) < BOUND.as_millis(), "{logged:?}");
         let line = "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`";
         eventually("the log says why", || Ok(pod.log().contains(line))).with_context(|| pod.tail())?;
-        // In the words of the example.
-        let host = "byname-system/byname.byname-system.svc.cluster.local";
         let readme = fs::read_to_string(repository().join("examples/istio/stream/README.md"))?;
         ensure!(readme.contains(&format!("`{host}` to `hosts`")), "the README does not show {host}");
         mesh.cluster.apply(&[sidecar(json!(["./*", "istio-system/*", host]))])?;
         eventually("the sidecar has the cluster of the server", || has_cluster(&pod))?;
         stream.wait_for_reason(&pod, "_http._tcp.checkout", "service")?;
+        let check = shell.run("byname check -n shop || [ $? = 1 ]")?;
+        ensure!(!check.contains("hides the server") && check.contains("\nok    server "), "{check}");
         Ok(())
     })
 }
