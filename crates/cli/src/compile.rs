@@ -2,6 +2,7 @@
 
 mod base;
 mod compiled;
+mod fair_part;
 mod groups;
 mod prefetch;
 mod pushed;
@@ -85,7 +86,17 @@ fn whole(
         let wire = with_services(services, caller, options);
         let text = text(&wire);
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-        let refused = match Config::read(&text, &defaults) {
+        let read = Config::read(&text, &defaults);
+        let is_too_much = text.len() > fair_part::MAX_TABLE_BYTES
+            || read.as_ref().is_err_and(|refused| refused.listed().iter().any(fair_part::is_of_all));
+        if options.skip_invalid && is_too_much {
+            let mut fewer = wire.table.services.clone();
+            if fair_part::leave_out(&mut fewer, &mut left_out) {
+                services = fewer;
+                continue;
+            }
+        }
+        let refused = match read {
             Ok(config) => {
                 let packed = options.packed.then(|| packed(&wire));
                 let text = packed.as_ref().map_or(text, text::text);

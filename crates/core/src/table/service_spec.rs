@@ -81,6 +81,12 @@ impl ServiceSpec {
         self.steering.as_ref().and_then(|own| own.mode).unwrap_or(policy.steering_mode)
     }
 
+    /// How many endpoints it has, and what they take of [`MAX_TABLE_SHARES`](crate::limits::MAX_TABLE_SHARES).
+    #[must_use]
+    pub fn endpoints_and_shares(&self) -> (usize, usize) {
+        (self.endpoints.as_ref().map_or(0, Endpoints::len), self.shares())
+    }
+
     /// Ports times groups of endpoints times subsets: the memory that the usable endpoints take grows with it.
     pub(super) fn shares(&self) -> usize {
         let Some(endpoints) = &self.endpoints else { return 0 };
