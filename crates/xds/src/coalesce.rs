@@ -85,6 +85,11 @@ impl Coalescer {
     }
 }
 
+/// Whether a resource has so many subscribers that it is passed on less often than others.
+pub(crate) fn is_paced(subscribers: usize, limits: &Limits) -> bool {
+    interval(subscribers, limits) > limits.resource_interval
+}
+
 /// The least time between two changes of a resource that are passed on.
 fn interval(subscribers: usize, limits: &Limits) -> Duration {
     let nanoseconds = 1_000_000_000 / u64::from(limits.resource_sends_per_second.max(1));

@@ -10,7 +10,7 @@ use crate::{
     CloseReason, DeltaRequest, Limits, Nonce, OpeningCost, Rejection, ResourceSource, ResourceTypes, ServerAction,
     ServerEvent, StreamId, TypeIndex, Version,
     admission::Admission,
-    coalesce::Coalescer,
+    coalesce::{Coalescer, is_paced},
     index::Index,
     owners::Owners,
     resources::Resources,
@@ -104,7 +104,9 @@ impl<S: ResourceSource> Server<S> {
             }
             ServerEvent::Requested { stream, request } => self.request(stream, &request, source, &mut effects),
             ServerEvent::Closed { stream } => self.forget(stream),
-            ServerEvent::Changed { resource_type, name, since } => self.change((now, since), resource_type, &name),
+            ServerEvent::Changed { resource_type, name, since } => {
+                self.change((now, since), resource_type, &name, source);
+            }
             ServerEvent::CallerChanged { stream, resource_type, caller } => {
                 self.change_caller(stream, resource_type, caller, &mut effects);
             }
@@ -331,12 +333,20 @@ impl<S: ResourceSource> Server<S> {
     }
 
     /// Takes a change. A name that nobody watches costs one lookup.
-    fn change(&mut self, times: (Duration, Duration), resource_type: TypeIndex, name: &str) {
+    fn change(&mut self, times: (Duration, Duration), resource_type: TypeIndex, name: &str, source: &S) {
         let Some(id) = self.index.find(resource_type, name) else { return };
         let Some(rules) = self.types.get(resource_type) else { return };
         // A client that subscribes while the window is open gets the new content at once.
         self.resources.forget(id);
-        let subscribers = self.index.subscribers(id).len();
+        let mut subscribers = self.index.subscribers(id).len();
+        if is_paced(subscribers, &self.limits) {
+            // Whoever may not see the resource is sent nothing, and slows nobody down.
+            let sees = |stream: &StreamId| {
+                let opened = self.streams.get(stream);
+                opened.is_some_and(|opened| source.class(resource_type, name, &opened.caller).is_some())
+            };
+            subscribers = self.index.subscribers(id).filter(sees).count();
+        }
         self.coalescer.change(
             times,
             (rules.window_of.unwrap_or(resource_type), id),

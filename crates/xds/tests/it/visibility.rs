@@ -1,10 +1,12 @@
 //! What a caller may not see is answered as missing.
 
-use byname_xds::{ServerEvent, StreamId};
+use std::time::Duration;
+
+use byname_xds::{Limits, ServerEvent, StreamId};
 
 use crate::{
     fixture::{Fixture, message, told},
-    world::TestCaller,
+    world::{Item, TestCaller},
 };
 
 #[test]
@@ -51,4 +53,32 @@ fn a_caller_of_whom_more_is_known_gets_what_that_caller_may_have() {
     let (stream, resource_type) = (StreamId(1), fixture.clusters);
     let actions = fixture.handle(ServerEvent::CallerChanged { stream, resource_type, caller });
     assert_eq!(told(message(&actions)), "a", "what stays the same is not sent again");
+}
+
+/// A resource with so many subscribers that it is sent less often: only those who may see it count.
+#[test]
+fn who_may_not_see_a_resource_slows_it_for_nobody() {
+    for (see, next) in [(&["prod"][..], 50), (&["prod", "shop"], 120)] {
+        let mut fixture = Fixture::with(Limits { resource_sends_per_second: 25, ..Limits::default() });
+        fixture.open(2, "prod", "a");
+        fixture.open(3, "shop", "a");
+        let show = |fixture: &mut Fixture| fixture.show(fixture.endpoints, "a", see);
+        show(&mut fixture);
+        for stream in 1..=3 {
+            fixture.settle(stream, fixture.endpoints, &["a"]);
+        }
+        fixture.set_item(
+            fixture.endpoints,
+            "a",
+            Item { value: 1, seen_by: Some(see.iter().copied().collect()), ..Item::default() },
+        );
+        assert!(!fixture.wait(50).is_empty(), "the first is sent after its window");
+        fixture.set_item(
+            fixture.endpoints,
+            "a",
+            Item { value: 2, seen_by: Some(see.iter().copied().collect()), ..Item::default() },
+        );
+        let wake = fixture.server.next_wake().unwrap();
+        assert_eq!(wake - fixture.now, Duration::from_millis(next), "{see:?}");
+    }
 }
