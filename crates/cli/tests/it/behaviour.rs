@@ -327,6 +327,27 @@ fn an_older_module_refuses_to_observe() {
     }
 }
 
+/// Where nothing else is routed, a request that is observed gets an answer that it would not have got.
+#[test]
+fn a_bootstrap_that_refuses_what_is_observed_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.json");
+    let config = file.to_str().expect("UTF-8");
+    let format = ["compile", "-n", "shop", "-f", SHOP, "--format", "envoy-bootstrap", "--config", config];
+    for (base, more, is_told) in [
+        (json!({"version": 1, "mode": "observe"}), &[][..], true),
+        (json!({"version": 1, "modeExceptions": ["shop"]}), &[], true),
+        (json!({"version": 1, "mode": "observe"}), &["--pass", "original-dst"], false),
+        (json!({"version": 1}), &[], false),
+    ] {
+        fs::write(&file, base.to_string()).expect("written");
+        let run = byname(&[&format, more].concat());
+        assert_eq!(run.status, 0, "{}", run.shown());
+        let told = run.stderr.contains("warning: mode: a request that is observed goes on as it came");
+        assert_eq!(told, is_told, "{base}: {}", run.stderr);
+    }
+}
+
 /// A typo in the name of what is to be observed would steer it.
 #[test]
 fn exceptions_from_the_mode_that_name_nothing_are_told() {

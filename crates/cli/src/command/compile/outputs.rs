@@ -270,6 +270,12 @@ impl Outputs {
             // The filter says what it looked for and what there is; the route behind it knows neither.
             options.base.config.unknown_names = UnknownNames::Refuse;
         }
+        if pass == Some(Pass::Refuse) && options.base.config.may_observe() {
+            output::warn(
+                "mode: a request that is observed goes on as it came, and this bootstrap answers 404 to what byname does not steer; pass \
+                 --pass original-dst",
+            );
+        }
         if !options.base.says(["destinationPort"]) {
             options.base.config.destination_port = match (pass, format) {
                 // Envoy's attribute costs a request less than a header that the listener would set.
