@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use byname_cluster::{CRASHING_HEADERS, HOST_OUTSIDE, MeshServer, OUTSIDE_HTTP, Pod, eventually};
+use byname_cluster::{CRASHING_HEADERS, Cluster, HOST_OUTSIDE, MeshServer, OUTSIDE_HTTP, Pod, eventually};
 use byname_test_support::{CHECKOUT, RECOMMEND, crashing_module, image::sha256};
 use serde_json::{Value, json};
 
 use crate::istio::{
     mesh::{Mesh, client, expect},
     percentiles::Percentiles,
-    stream::{BOUND, Stream, Way, ask, ask_at_once, path, plugin, report, start_asking, stream_stat, wait_for_log},
+    stream::{BOUND, Stream, Way, ask, ask_at_once, path, plugin, report, start_asking, stream_stat, wait_for_logs},
 };
 
 /// Services that change under load.
@@ -26,6 +26,13 @@ const WAITING: usize = 100;
 const LONGEST_WAIT_MILLISECONDS: u64 = 400;
 /// The resident memory that a sidecar's Envoy may gain while they change for a second time.
 const LARGEST_GAIN_MEGABYTES: f64 = 4.0;
+/// What it may gain from before all names are asked for until the end: by endpoint. Otherwise each of 500 Services has a cluster of Istio's,
+/// with connections of its own.
+const LARGEST_GAIN_OF_LOAD_MEGABYTES: [f64; 2] = [16.0, 48.0];
+/// Requests after which V8 has compiled what it compiles again.
+const WARMING: u64 = 10_000;
+/// Names that nobody has asked for before the Services change: half of them while the Services change for the first time.
+const FRESH: usize = 200;
 
 /// Asks for a name that nobody has asked for while no server answers: Istio's own routes serve it as it is, within the bound.
 fn passes(pod: &Pod, host: &str) -> Result<()> {
@@ -36,28 +43,43 @@ fn passes(pod: &Pod, host: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks for many names at once while the server is silent: each request waits, and its wait ends in time.
-fn waits_end(pod: &Pod) -> Result<()> {
+/// Asks for many names at once while the server is silent, and runs `meanwhile`: each request waits, and its wait ends in time.
+fn waits_end(pod: &Pod, what: &str, meanwhile: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     let waited = stream_stat(pod, "waits")?;
-    let requests: Vec<(String, String)> = (0..WAITING).map(|number| (format!("silent-{number}"), path())).collect();
-    ask_at_once(pod, OUTSIDE_HTTP, &requests)?;
-    let mut milliseconds = Vec::new();
-    for (host, path) in &requests {
-        let logged = wait_for_log(pod, path)?;
+    let what_asked = what.replace(' ', "-");
+    let requests: Vec<(String, String)> =
+        (0..WAITING).map(|number| (format!("{what_asked}-{number}"), path())).collect();
+    thread::scope(|scope| {
+        let other = scope.spawn(meanwhile);
+        let asked = ask_at_once(pod, OUTSIDE_HTTP, &requests);
+        other.join().expect("no panic").and(asked)
+    })?;
+    let logged = wait_for_logs(pod, requests.iter().map(|(_, path)| &**path))?;
+    for ((host, _), logged) in requests.iter().zip(&logged) {
         ensure!(logged.reason() == "unanswered", "{host}: {logged:?}");
-        milliseconds.push(logged.milliseconds);
     }
     let waited = stream_stat(pod, "waits")? - waited;
     ensure!(waited >= WAITING as u64, "{waited} requests waited");
-    let times = Percentiles::of(milliseconds);
-    println!("{WAITING} requests waited for a silent server, in milliseconds of Envoy's access log: {times}");
+    let times = Percentiles::of(logged.iter().map(|logged| logged.milliseconds).collect());
+    println!("{WAITING} requests waited for a silent server, {what}, in milliseconds of Envoy's access log: {times}");
     ensure!(times.p50 >= 290 && times.p99 <= LONGEST_WAIT_MILLISECONDS, "{times}");
     ensure!(u128::from(times.longest) < BOUND.as_millis(), "{times}");
     Ok(())
 }
 
+/// istiod gives the pod a listener, a cluster and routes for a Service with this port.
+fn push_listener(cluster: &Cluster, pod: &Pod, port: u16) -> Result<()> {
+    cluster.apply(&[json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"namespace": "shop", "name": format!("pushed-{port}"), "labels": {"of": "pushed"}},
+        "spec": {"selector": {"app.kubernetes.io/name": "checkout"}, "ports": [{"name": "http", "port": port, "targetPort": 8080}]},
+    })])?;
+    eventually("the sidecar has the listener", || Ok(pod.admin("/listeners")?.contains(&format!("0.0.0.0_{port}"))))?;
+    Ok(())
+}
+
 pub(crate) fn a_stream_outlives_its_server_under_load(mesh: &Mesh<'_>) -> Result<()> {
-    [Way::Authority, Way::Endpoint].into_iter().try_for_each(|way| outlives_its_server(mesh, way))
+    Way::ALL.into_iter().try_for_each(|way| outlives_its_server(mesh, way))
 }
 
 fn outlives_its_server(mesh: &Mesh<'_>, way: Way) -> Result<()> {
@@ -96,26 +118,22 @@ fn outlives_its_server(mesh: &Mesh<'_>, way: Way) -> Result<()> {
 
         stream.server.signal("STOP")?;
         passes(&pod, "web")?;
-        waits_end(&pod)?;
+        waits_end(&pod, "alone", || Ok(()))?;
         stream.server.signal("CONT")?;
         recovers(stream, "web", Instant::now())?;
 
-        // istiod pushes a listener, a cluster and routes; no stream ends by that.
+        stream.server.signal("STOP")?;
+        waits_end(&pod, "while istiod pushes listeners", || {
+            (8801..8804).try_for_each(|port| push_listener(mesh.cluster, &pod, port))
+        })?;
+        stream.server.signal("CONT")?;
+        recovers(stream, "search", Instant::now())?;
+
+        // No stream ends by a push of istiod.
         let opened = stream_stat(&pod, "opened")?;
-        let pushed = |port: u16| {
-            json!({
-                "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("pushed-{port}")},
-                "spec": {"selector": {"app.kubernetes.io/name": "checkout"}, "ports": [{"name": "http", "port": port, "targetPort": 8080}]},
-            })
-        };
-        for port in 8801..8804 {
-            mesh.cluster.apply(&[pushed(port)])?;
-            eventually("the sidecar has the listener", || {
-                Ok(pod.admin("/listeners")?.contains(&format!("0.0.0.0_{port}")))
-            })?;
-        }
+        (8804..8807).try_for_each(|port| push_listener(mesh.cluster, &pod, port))?;
         ensure!(stream_stat(&pod, "opened")? == opened, "a push of istiod ended a stream");
-        mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "pushed-8801", "pushed-8802", "pushed-8803"])?;
+        mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=pushed"])?;
 
         // Another server takes over, and the pod of the first one vanishes with its sidecar.
         let next = MeshServer::start_as("byname-next", mesh.cluster, &mesh.istio, &[])?;
@@ -136,8 +154,31 @@ fn outlives_its_server(mesh: &Mesh<'_>, way: Way) -> Result<()> {
             "{report}"
         );
         ensure!(stream_stat(&pod, "rejections")? == 0, "the filter refused a message");
-        Ok(())
+        drop(asking);
+        waits_end_while_the_plugin_changes(stream, way, &pod)
     })
+}
+
+/// A changed plugin takes over what the filter knew. Requests that wait for the server meanwhile end in time.
+fn waits_end_while_the_plugin_changes(stream: &Stream<'_>, way: Way, pod: &Pod) -> Result<()> {
+    stream.server.signal("STOP")?;
+    let updates = || {
+        let stats = pod.admin("/stats?filter=extension_config_discovery.*byname.*config_reload$")?;
+        stats.trim().rsplit_once(": ").map_or(Ok(0), |(_, count)| Ok::<u64, anyhow::Error>(count.parse()?))
+    };
+    let before = updates()?;
+    let config = json!({"accessLog": true, "steering": {"by": way.by()}, "dns": {"ndots": 4}});
+    let (cluster, changed) = (stream.mesh.cluster, [plugin(stream.mesh, &config)?]);
+    waits_end(pod, "while the plugin changes", || {
+        cluster.apply(&changed)?;
+        eventually("the sidecar has the changed plugin", || Ok(updates()? > before))?;
+        Ok(())
+    })?;
+    let (answer, logged) = ask(pod, OUTSIDE_HTTP, "_http._tcp.checkout")?;
+    ensure!(logged.reason() == "service" && answer.said("authority") == CHECKOUT, "{logged:?} {answer:?}");
+    stream.server.signal("CONT")?;
+    stream.wait_for_reason(pod, "cart", "service")?;
+    Ok(())
 }
 
 /// Only the VM that paused a request can go on with it, and sidecars of Istio have no `stream_idle_timeout`: a crash strands those that wait
@@ -200,28 +241,109 @@ pub(crate) fn a_crash_strands_requests_that_wait_over_a_stream_and_no_others(mes
     })
 }
 
-fn aliases(target: &str) -> Vec<Value> {
-    let alias = |number| {
-        json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("alias-{number}"), "labels": {"of": "aliases"}},
-            "spec": {"type": "ExternalName", "externalName": target},
-        })
+/// What the changing Services lead to, one after the other.
+#[derive(Clone, Copy)]
+enum Target {
+    Checkout,
+    Recommend,
+}
+
+impl Target {
+    fn host(self) -> &'static str {
+        match self {
+            Self::Checkout => CHECKOUT,
+            Self::Recommend => RECOMMEND,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Checkout => "checkout",
+            Self::Recommend => "recommend",
+        }
+    }
+
+    /// The addresses of its pods.
+    fn addresses(self, mesh: &Mesh<'_>) -> Result<Vec<String>> {
+        let label = format!("kubernetes.io/service-name={}", self.name());
+        let path = "jsonpath={.items[*].endpoints[*].addresses[0]}";
+        let addresses = mesh.cluster.kubectl(&["get", "endpointslices", "-n", "shop", "-l", &label, "-o", path])?;
+        Ok(addresses.split_whitespace().map(str::to_owned).collect())
+    }
+}
+
+/// Aliases of the target's Service, and Services whose endpoints are the target's pods. The protocol of the Services changes with the
+/// target too, because the filter of steering by authority gets no endpoints.
+fn changing(mesh: &Mesh<'_>, target: Target) -> Result<Vec<Value>> {
+    let addresses = target.addresses(mesh)?;
+    ensure!(addresses.len() >= 2, "{}: {addresses:?}", target.name());
+    let endpoints: Vec<Value> = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+    // Both are HTTP to Istio.
+    let port = match target {
+        Target::Checkout => json!({"name": "http", "port": 80, "targetPort": 8080}),
+        Target::Recommend => json!({"name": "http", "port": 80, "targetPort": 8080, "appProtocol": "http"}),
     };
-    (0..CHANGES).map(alias).collect()
+    let one = |number: usize| {
+        let name = format!("changing-{number}");
+        if number.is_multiple_of(2) {
+            return vec![alias(&name, target.host())];
+        }
+        vec![
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"namespace": "shop", "name": name, "labels": {"of": "changes"}},
+                "spec": {"ports": [port]},
+            }),
+            json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {
+                    "namespace": "shop", "name": name, "labels": {"of": "changes", "kubernetes.io/service-name": name},
+                },
+                "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": endpoints,
+            }),
+        ]
+    };
+    Ok((0..CHANGES).flat_map(one).collect())
+}
+
+fn alias(name: &str, target: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name, "labels": {"of": "changes"}},
+        "spec": {"type": "ExternalName", "externalName": target},
+    })
+}
+
+/// Applies objects with two programs at once: one kubectl sends one object at a time.
+fn apply(cluster: &Cluster, objects: &[Value]) -> Result<()> {
+    let (first, second) = objects.split_at(objects.len() / 2);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| cluster.apply(first));
+        let own = cluster.apply(second);
+        other.join().expect("no panic").and(own).map(drop)
+    })
 }
 
 pub(crate) fn no_request_fails_over_a_stream_while_services_change(mesh: &Mesh<'_>) -> Result<()> {
     let result = [Way::Authority, Way::Endpoint].into_iter().try_for_each(|way| services_change(mesh, way));
-    mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=aliases", "--wait=false"])?;
+    mesh.cluster.kubectl(&["delete", "service,endpointslice", "-n", "shop", "-l", "of=changes", "--wait=false"])?;
     result
 }
 
 fn services_change(mesh: &Mesh<'_>, way: Way) -> Result<()> {
-    mesh.cluster.apply(&aliases(CHECKOUT))?;
+    apply(mesh.cluster, &changing(mesh, Target::Checkout)?)?;
+    let fresh: Vec<String> = (0..FRESH).map(|number| format!("fresh-{}-{number}", way.by())).collect();
+    apply(mesh.cluster, &fresh.iter().map(|name| alias(name, CHECKOUT)).collect::<Vec<_>>())?;
     Stream::with(mesh, &[], |stream| {
         stream.apply(way, &json!({}), &[])?;
         let pod = mesh.istio.start_pod(&client("sees-changes"))?;
-        let hosts: Vec<String> = (0..CHANGES).map(|number| format!("alias-{number}")).collect();
+        let megabytes = || Ok::<_, anyhow::Error>(f64::from(u32::try_from(pod.anonymous_kilobytes()?)?) / 1024.0);
+        stream.wait_for_filter(&pod, way)?;
+        // Before that, the memory of a new Envoy grows with its first requests: V8 compiles the filter again.
+        let warm = start_asking(&pod, "2ms", &["checkout"])?;
+        eventually("the pod has had requests", || Ok(report(&warm)?["requests"].as_u64() > Some(WARMING)))?;
+        drop(warm);
+        let without_load = megabytes()?;
+        let hosts: Vec<String> = (0..CHANGES).map(|number| format!("changing-{number}")).collect();
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let asking = start_asking(&pod, "2ms", &hosts)?;
         eventually("both workers know every name", || {
@@ -231,37 +353,69 @@ fn services_change(mesh: &Mesh<'_>, way: Way) -> Result<()> {
         })?;
         let bad = || Ok::<_, anyhow::Error>([stream_stat(&pod, "rejections")?, stream_stat(&pod, "failures")?]);
         eventually("each worker has a stream with every name", || {
-            let names = stream.server.names_by_stream("shop", "shop/alias-")?;
+            let names = stream.server.names_by_stream("shop", "shop/changing-")?;
             let open = stream_stat(&pod, "open")?;
             let of_workers = names.values().filter(|count| **count == CHANGES).count() as u64;
             ensure!((open, of_workers) == (WORKERS, WORKERS), "{open} streams, of which these have names: {names:?}");
             Ok(true)
         })?;
         let before = bad()?;
-        let mut memory = Vec::new();
-        for target in [RECOMMEND, CHECKOUT] {
+        let waited = stream_stat(&pod, "waits")?;
+        let mut memory = vec![without_load, megabytes()?];
+        let mut waits = Vec::new();
+        for (target, fresh) in [Target::Recommend, Target::Checkout].into_iter().zip(fresh.chunks(FRESH / 2)) {
             let start = Instant::now();
-            mesh.cluster.apply(&aliases(target))?;
-            let applied = start.elapsed();
-            let seen = eventually("the last name leads elsewhere", || {
-                let (answer, _) = ask(&pod, OUTSIDE_HTTP, &format!("alias-{}", CHANGES - 1))?;
-                expect(answer.said("authority") == target, &answer)
+            let objects = changing(mesh, target)?;
+            let requests: Vec<(String, String)> = fresh.iter().map(|name| (name.clone(), path())).collect();
+            thread::scope(|scope| {
+                let applied = scope.spawn(|| apply(mesh.cluster, &objects));
+                for some in requests.chunks(20) {
+                    ask_at_once(&pod, OUTSIDE_HTTP, some)?;
+                    thread::sleep(Duration::from_millis(100));
+                }
+                ensure!(!applied.is_finished(), "the Services changed before every fresh name was asked for");
+                applied.join().expect("no panic")
             })?;
-            memory.push(f64::from(u32::try_from(pod.resident_kilobytes()?)?) / 1024.0);
-            println!("{CHANGES} aliases lead to {target}: applied in {applied:.1?}, seen {seen:.1?} later");
+            let applied = start.elapsed();
+            let seen = eventually("the last names lead elsewhere", || {
+                let (answer, _) = ask(&pod, OUTSIDE_HTTP, &format!("changing-{}", CHANGES - 2))?;
+                expect(answer.said("authority") == target.host(), &answer)?;
+                let (answer, _) = ask(&pod, OUTSIDE_HTTP, &format!("changing-{}", CHANGES - 1))?;
+                expect(answer.said("pod").starts_with(&format!("shop/{}-", target.name())), &answer)
+            })?;
+            for ((host, _), logged) in
+                requests.iter().zip(wait_for_logs(&pod, requests.iter().map(|(_, path)| &**path))?)
+            {
+                ensure!(logged.reason() == "alias", "{host}: {logged:?}");
+                waits.push(logged.milliseconds);
+            }
+            memory.push(megabytes()?);
+            println!("{CHANGES} Services lead to {}: applied in {applied:.1?}, seen {seen:.1?} later", target.name());
         }
         thread::sleep(Duration::from_secs(2));
         let report = report(&asking)?;
         let (open, keys) = (stream_stat(&pod, "open")?, stream_stat(&pod, "keys")?);
         println!(
-            "while {CHANGES} Services changed twice, by {}: {report}; {open} streams, {keys} keys; resident {memory:.1?} MB",
+            "while {CHANGES} Services changed twice, by {}: {report}; {open} streams, {keys} keys; anonymous resident {memory:.1?} MB: \
+             before the load, under load, after each change",
             way.by()
         );
         ensure!(report["failures"] == 0 && report["late"] == 0, "{report}\n{}", pod.tail());
         ensure!(bad()? == before, "rejections and failures of the stream: {before:?} to {:?}", bad()?);
         ensure!(keys >= WORKERS * CHANGES as u64, "{keys} keys");
-        let gain = memory[1] - memory[0];
+        let waited = stream_stat(&pod, "waits")? - waited;
+        let times = Percentiles::of(waits);
+        println!(
+            "meanwhile {FRESH} fresh names, for which {waited} requests waited, in milliseconds of Envoy's access log: {times}"
+        );
+        ensure!(waited >= FRESH as u64, "{waited} requests waited");
+        ensure!(times.p99 <= LONGEST_WAIT_MILLISECONDS, "{times}");
+        let gain = memory[3] - memory[2];
         ensure!(gain < LARGEST_GAIN_MEGABYTES, "memory grows by {gain:.1} MB");
+        let gain = memory[3] - without_load;
+        let [by_endpoint, otherwise] = LARGEST_GAIN_OF_LOAD_MEGABYTES;
+        let largest = if way == Way::Endpoint { by_endpoint } else { otherwise };
+        ensure!(gain < largest, "memory grows by {gain:.1} MB from before the load");
         Ok(())
     })
 }
