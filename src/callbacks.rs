@@ -11,13 +11,15 @@ use proxy_wasm::types::Action;
 use crate::{
     contexts,
     host::{self, GrpcStream},
-    http, pending, root, slices, stream, ticks,
+    http, pending, root, slices, stream, ticks, verdict,
 };
 
 /// Creates the context of a stream in the root context `root`, or a root context if that is 0.
 #[unsafe(export_name = "byname_on_context_create")]
 extern "C" fn on_context_create(_context: u32, root: u32) {
-    contexts::created(root);
+    if contexts::is_earlier(root) {
+        verdict::serve_again(root);
+    }
 }
 
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
@@ -63,5 +65,8 @@ extern "C" fn on_delete(context: u32) {
     pending::forget(context);
     ticks::forget(context);
     stream::forget(context);
+    if let Some(root) = contexts::before(context) {
+        verdict::serve_again(root);
+    }
     contexts::deleted(context);
 }

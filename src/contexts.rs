@@ -19,7 +19,6 @@ use crate::{
     balance::{self, Open},
     host,
     stats::{self, StreamCounts},
-    verdict,
 };
 
 /// Streams that may be open before the first of them ends. More mean that Envoy does not say when streams end, because its list of
@@ -61,7 +60,6 @@ struct Plugin {
 }
 
 impl Contexts {
-    #[inline(never)]
     fn serving(&mut self, name: &[u8]) -> Option<&mut Plugin> {
         self.plugins.iter_mut().find(|plugin| plugin.serves && plugin.name == name)
     }
@@ -140,29 +138,32 @@ pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) -> O
     })
 }
 
-/// A stream was created in a root context. If that is an earlier one, Envoy has gone back to it.
-pub(crate) fn created(root: u32) {
-    if with(|contexts| contexts.plugins.iter().any(|plugin| plugin.root == root && !plugin.serves)) {
-        go_back(root, None);
-    }
+/// Whether an earlier configuration has this root context: if a stream is created in it, Envoy has gone back to it.
+pub(crate) fn is_earlier(root: u32) -> bool {
+    with(|contexts| contexts.plugins.iter().any(|plugin| plugin.root == root && !plugin.serves))
 }
 
-/// Lets the configuration of an earlier root context serve again, in the place of what serves, or of what served until it was `deleted`.
-#[cold]
+/// The root context that Envoy has gone back to if it deletes this one, in case that nobody tells of streams: the newest of the same plugin.
+pub(crate) fn before(deleted: u32) -> Option<u32> {
+    with(|contexts| {
+        let gone = contexts.plugins.iter().find(|plugin| plugin.root == deleted && plugin.serves)?;
+        let is_earlier = |plugin: &&Plugin| !plugin.serves && plugin.name == gone.name;
+        contexts.plugins.iter().rev().find(is_earlier).map(|earlier| earlier.root)
+    })
+}
+
+/// Lets the configuration of an earlier root context serve again. Returns it, and what served before.
 #[inline(never)]
-fn go_back(root: u32, deleted: Option<Rc<ActiveConfig>>) {
-    let went = with(|contexts| {
+pub(crate) fn go_back(root: u32) -> Option<(Rc<ActiveConfig>, Rc<ActiveConfig>)> {
+    with(|contexts| {
         let mut one = contexts.take(root)?;
         one.serves = true;
         let again = Rc::clone(&one.live);
-        let before = contexts.stop(&one.name);
-        contexts.push(one);
-        Some((again, before.or(deleted)))
-    });
-    if let Some((again, before)) = went {
         again.root.set(root);
-        verdict::serve(&again, before.as_ref());
-    }
+        let before = contexts.stop(&one.name)?;
+        contexts.push(one);
+        Some((again, before))
+    })
 }
 
 /// The configuration that serves, of those for which `is_it` says so.
@@ -211,8 +212,7 @@ pub(crate) fn keep_open(stream: u32, live: &Rc<ActiveConfig>, open: Open) {
     }
     stats::count_host_error();
     log::error!(
-        "byname: none of {MAX_OPEN_BEFORE_AN_END} requests has ended, so LEAST_REQUEST and outlierDetection do not work; add \
-         proxy_on_delete to allowed_capabilities"
+        "byname: no request has ended, so LEAST_REQUEST and outlierDetection do not work; add proxy_on_delete to allowed_capabilities"
     );
     for (_, open) in endless.into_values() {
         balance::done(None, open);
@@ -242,15 +242,8 @@ fn forget(context: u32) {
         let config = live.as_deref().and_then(|live| live.config().ok());
         balance::done(config.as_deref(), open);
     }
-    let Some(plugin) = plugin.filter(|plugin| plugin.serves) else { return };
-    // If nobody tells of streams, this tells that Envoy has gone back. Else the plugin is gone.
-    let root = with(|contexts| {
-        let earlier = contexts.plugins.iter().rev().find(|earlier| earlier.name == plugin.name);
-        earlier.map(|earlier| earlier.root)
-    });
-    match root {
-        Some(root) => go_back(root, Some(plugin.live)),
+    if let Some(plugin) = plugin.filter(|plugin| plugin.serves) {
         // Its stream has ended with the root context.
-        None => stats::show_stream(&plugin.live.shown, StreamCounts::default()),
+        stats::show_stream(&plugin.live.shown, StreamCounts::default());
     }
 }

@@ -52,15 +52,13 @@ fn text(bytes: usize) -> Result<Vec<u8>, String> {
         return Err("it is empty; the smallest is {\"version\": 1}".to_owned());
     }
     if bytes > MAX_CONFIGURATION_BYTES {
-        return Err(format!(
-            "it has {bytes} bytes, and at most {MAX_CONFIGURATION_BYTES} are read; push a smaller table"
-        ));
+        return Err(format!("it has {bytes} bytes, and at most {MAX_CONFIGURATION_BYTES} are read; push less"));
     }
     let text = host::configuration(bytes)
         .map_err(|status| format!("Envoy returned only a part of it (status {})", status.0))?;
     // The first byte of a protobuf message whose first field is text or bytes. No valid configuration starts with it.
     if matches!(*text, [b'\n', second, ..] if !b" \t\r\n{".contains(&second)) {
-        return Err("it is protobuf in binary, as of a google.protobuf.Struct: \
+        return Err("it is protobuf in binary: \
                     write the JSON into a google.protobuf.StringValue"
             .to_owned());
     }

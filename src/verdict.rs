@@ -38,8 +38,7 @@ pub(crate) fn conclude(root: u32, plugin: Vec<u8>, bytes: usize, read: Result<Co
     let table = &config.table;
     if config.is_passive() {
         log::info!(
-            "byname: this Envoy is a gateway, so every request passes unchanged; set `\"gateways\": \"resolve\"` \
-             to resolve its names"
+            "byname: this Envoy is a gateway, so every request passes unchanged; set `\"gateways\": \"resolve\"` to change it"
         );
     }
     let without = config.services_left_out();
@@ -61,8 +60,7 @@ pub(crate) fn conclude(root: u32, plugin: Vec<u8>, bytes: usize, read: Result<Co
     }
     if table.addresses_dropped() > 0 {
         log::warn!(
-            "byname: {} endpoint addresses were dropped: loopback, link-local, multicast, unspecified and metadata ones; \
-             table.singleMachine keeps them",
+            "byname: {} endpoint addresses were dropped that are never a pod's, such as loopback; table.singleMachine keeps them",
             table.addresses_dropped(),
         );
     }
@@ -72,9 +70,18 @@ pub(crate) fn conclude(root: u32, plugin: Vec<u8>, bytes: usize, read: Result<Co
     true
 }
 
+/// Lets the configuration of an earlier root context serve again: Envoy has gone back to it.
+#[cold]
+#[inline(never)]
+pub(crate) fn serve_again(root: u32) {
+    if let Some((live, before)) = contexts::go_back(root) {
+        serve(&live, Some(&before));
+    }
+}
+
 /// Shows that a configuration serves from now on, in the place of the one `before`.
 #[inline(never)]
-pub(crate) fn serve(live: &Rc<ActiveConfig>, before: Option<&Rc<ActiveConfig>>) {
+fn serve(live: &Rc<ActiveConfig>, before: Option<&Rc<ActiveConfig>>) {
     if let Ok(config) = live.config() {
         log::info!(
             "byname: serving table {} with {} Services and {} endpoints to namespace {}",

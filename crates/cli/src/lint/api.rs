@@ -49,8 +49,6 @@ pub(super) const PORTS: RangeInclusive<i32> = 1..=65_535;
 const NODE_PORT_FIX: &str = "omit it to have a port from 30000 to 32767 allocated";
 /// The length of a port's name (RFC 6335 section 5.1).
 const MAX_PORT_NAME_BYTES: usize = 15;
-pub(super) const QUALIFIED_NAME_FIX: &str =
-    "use a name of at most 63 letters, digits, '-', '_' and '.', or such a name behind DOMAIN/";
 
 fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
     unknown_fields(context, findings);
@@ -407,12 +405,6 @@ pub(super) fn external_ip(text: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("{text} is {special}"))
-}
-
-/// An IP address as an API server reads it: with zeros in front of a number or not.
-pub(super) fn ip(text: &str) -> Option<IpAddr> {
-    let parts = text.split('.').map(|part| part.parse().map_or_else(|_| part.to_owned(), |part: u8| part.to_string()));
-    parts.collect::<Vec<_>>().join(".").parse().ok()
 }
 
 /// The ranges of clients that a load balancer lets in, from the field, or from the annotation if there is no field.

@@ -2,7 +2,7 @@
 
 use byname_core::is_label;
 
-use super::{api::ip, refusal::Refusal};
+use super::refusal::{Refusal, ip};
 use crate::{
     input::Field,
     kubernetes::{Pod, is_subdomain},

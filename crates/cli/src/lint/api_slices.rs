@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::discovery::v1::EndpointHints;
 
-use super::{api::QUALIFIED_NAME_FIX, refusal::Refusal};
+use super::refusal::{QUALIFIED_NAME_FIX, Refusal};
 use crate::{
     input::Field,
     kubernetes::{
