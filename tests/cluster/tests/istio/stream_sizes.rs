@@ -21,15 +21,17 @@ use crate::istio::{
 };
 
 /// Twice as many pods come and go, so that there is a 99th percentile.
-const SCALES: usize = 50;
+const SCALES: usize = 30;
 /// Services of the cluster in which memory is measured last. With 10,000 the claim takes 15 minutes.
 const SERVICES: usize = 1_000;
 /// Far above what was measured, because the machine may be busy.
-const LONGEST_UNTIL_SEEN: Duration = Duration::from_millis(500);
-/// What a filter with a stream may take beyond one with an empty table, in allocated and in resident memory.
+const LONGEST_UNTIL_SEEN: Duration = Duration::from_millis(250);
+/// What a filter with a stream may take beyond one with an empty table, in allocated memory.
 const LARGEST_MEGABYTES: f64 = 5.0;
+/// The same in resident memory, where two pods alike differ by up to 5 MB.
+const LARGEST_RESIDENT_MEGABYTES: f64 = 8.0;
 /// Pairs of pods of which the middle difference counts.
-const PAIRS: usize = 5;
+const PAIRS: usize = 3;
 /// Endpoints of each Service that fills the cluster, and the first address of them.
 const ENDPOINTS: usize = 3;
 const FIRST_ADDRESS: u32 = 0x0A_F4_40_00;
@@ -278,7 +280,7 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
             let measured =
                 format!("{listeners} HTTP listeners, {services} Services, 30 names in use: {said}; {also_said}");
             println!("{measured}");
-            if allocated > LARGEST_MEGABYTES || resident > LARGEST_MEGABYTES {
+            if allocated > LARGEST_MEGABYTES || resident > LARGEST_RESIDENT_MEGABYTES {
                 wrong.push(measured);
             }
         }
