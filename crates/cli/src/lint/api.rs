@@ -14,7 +14,7 @@ use super::{
     api_pods, api_slices,
     context::{Context, LintedService, most_similar, shown, slice_subject},
     findings::{Findings, Subject},
-    refusal::Refusal,
+    refusal::{QUALIFIED_NAME_FIX, Refusal, ip},
     rule::{Rule, Severity},
     unknown_fields::UnknownField,
 };

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 
 use super::{
-    api::{address_range, ip, source_ranges},
+    api::{address_range, source_ranges},
     context::{Context, LintedService, slice_subject},
     findings::Findings,
     patch::Patch,
+    refusal::ip,
     rule::{Rule, Severity},
 };
 use crate::{
