@@ -139,9 +139,11 @@ fn assert_failures_stay_local(shop: &ComposeShop) -> Result<()> {
     shows(&format!("exec -T billing {asks}"), "payments in billing, asked for as payments.billing.svc.cluster.local")
 }
 
-/// Runs the README's commands, of which one kills a server. Meanwhile both sidecars get requests, and afterwards a change reaches both.
+/// Runs the README's commands, of which one kills a server, and then the other server is killed, so that each sidecar loses its own.
+/// Meanwhile both sidecars get requests, and after each kill a change reaches both.
 fn assert_no_request_fails_while_a_server_ends(shop: &ComposeShop) -> Result<()> {
-    const REQUESTS: usize = 300;
+    const REQUESTS: usize = 600;
+    const COMPOSE: &str = "docker-compose -f docker-compose.yaml -f docker-compose.serve.yaml";
     let commands = commands("One control plane")?;
     let kill = commands.iter().position(|shown| shown.command.contains(" kill ")).context("no server is killed")?;
     let (before, after) = commands.split_at(kill);
@@ -156,9 +158,17 @@ fn assert_no_request_fails_while_a_server_ends(shop: &ComposeShop) -> Result<()>
             scope.spawn(move || shop.sh(&format!("docker-compose exec -T {pod} {asks}")))
         });
         after.iter().try_for_each(|shown| shop.eventually(shown))?;
-        let asks = "curl -s http://payments.shop/ http://payments.shop/ http://payments.shop/ http://payments.shop/";
-        let output = "payments-2 in shop, asked for as payments.shop.svc.cluster.local\n".repeat(4);
-        shop.eventually(&ConsoleCommand { command: format!("docker-compose exec -T billing {asks}"), output })?;
+        let answers = |pod: &str, upstream: &str| {
+            let asks =
+                "curl -s http://payments.shop/ http://payments.shop/ http://payments.shop/ http://payments.shop/";
+            let output = format!("{upstream} in shop, asked for as payments.shop.svc.cluster.local\n").repeat(4);
+            shop.eventually(&ConsoleCommand { command: format!("docker-compose exec -T {pod} {asks}"), output })
+        };
+        answers("billing", "payments-2")?;
+        for command in ["start server-1", "kill server-2", "run --rm compile payments-2"] {
+            shop.sh(&format!("{COMPOSE} {command}"))?;
+        }
+        ["shop", "billing"].into_iter().try_for_each(|pod| answers(pod, "payments-1"))?;
         for one in load {
             let printed = one.join().map_err(|_| anyhow!("the load panicked"))??;
             let failed: Vec<&str> = printed.lines().filter(|status| *status != "200").collect();

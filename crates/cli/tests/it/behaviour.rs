@@ -353,7 +353,7 @@ fn a_bootstrap_that_refuses_what_is_observed_is_told() {
 fn exceptions_from_the_mode_that_name_nothing_are_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("base.json");
-    let base = json!({"version": 1, "modeExceptions": ["shop", "shop/payments", "shop/paiments", "shops"]});
+    let base = json!({"version": 1, "modeExceptions": ["shop", "shop/checkout", "shop/paiments", "shops"]});
     fs::write(&file, base.to_string()).expect("written");
     let run = byname(&["compile", "-n", "shop", "-f", SHOP, "--config", file.to_str().expect("UTF-8")]);
     assert_eq!(run.status, 0, "{}", run.shown());

@@ -118,7 +118,7 @@ async fn outlives_its_certificate(steering: &str) {
     let shown = ["--client-cert-file", &file("tls.crt"), "--client-key-file", &file("tls.key"), "--config", &config];
     let sidecar = envoy(client.path(), &program, "shop", &shown).await;
     eventually("a name is reached", async || all_workers_answer(&sidecar, "web", "one").await).await;
-    let load = Load::start(&sidecar, &["web"]);
+    let load = Load::start(&sidecar, &["web"], &["one"]);
     let streams = program.metric("streams").await;
     assert!(streams >= 1.0, "the certificate has expired already");
     client.replace(&ca.issue(&[], &[&spiffe("shop")]), &ca.pem(), 2);

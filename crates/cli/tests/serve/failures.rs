@@ -25,14 +25,16 @@ use crate::{
 const NAMES: [&str; 3] = ["payments", "orders", "web"];
 /// The most memory that a server may have taken at any time, whatever happened to it: it needs some 50 MB.
 const MEMORY: u64 = 96 << 20;
-const UPSTREAMS: [&str; 2] = ["one", "two"];
+pub(crate) const UPSTREAMS: [&str; 2] = ["one", "two"];
+/// How much more memory a server may take for 20 clients that read slowly. What each has not read is some 300 kB.
+const SLOW_READERS: u64 = 16 << 20;
 /// With the stream of Envoy, and with that of the filter.
 const BOOTSTRAPS: [&str; 2] = ["serve.yaml", OF_FILTER];
 const OF_FILTER: &str = "stream.yaml";
 
 /// An API, servers that follow it, and an Envoy that reaches them through a network, under load.
 pub(crate) struct World {
-    load: Load,
+    pub(crate) load: Load,
     pub(crate) envoy: Envoy,
     pub(crate) network: Network,
     pub(crate) servers: Vec<ServeProcess>,
@@ -52,9 +54,9 @@ impl World {
     }
 
     /// The same with a network between the API and the first server.
-    async fn start_behind_a_network(servers: usize) -> (Self, Network) {
+    async fn start_behind_a_network(bootstrap: &str, servers: usize) -> (Self, Network) {
         let network = Network::to(&[]).await;
-        let world = Self::start_with("serve.yaml", servers, |api| {
+        let world = Self::start_with(bootstrap, servers, |api| {
             network.lead_to(&[api.address().port()]);
             let mut addresses = vec![api.address(); servers];
             addresses[0] = ([127, 0, 0, 1], network.port).into();
@@ -95,7 +97,7 @@ impl World {
         for name in NAMES {
             eventually("the name is known", async || all_workers_answer(&envoy, name, "one").await).await;
         }
-        let load = Load::start(&envoy, &NAMES);
+        let load = Load::start(&envoy, &NAMES, &UPSTREAMS);
         Self { load, envoy, network, servers: all, api, upstreams, passthrough }
     }
 
@@ -148,26 +150,31 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_killed() {
-    let mut world = World::start(2).await;
-    let first = world.holder().await;
-    let other = 1 - first;
-    world.servers[first].kill();
-    world.change(1);
-    world.eventually_answers(1).await;
-    // What Envoy knew costs no bytes: only the change was sent.
-    let sent = |kind: &str| format!("resources_total{{type=\"{kind}\"}}");
-    assert_eq!(world.servers[other].metric(&sent("filter")).await, 0.0);
-    assert_eq!(world.servers[other].metric(&sent("cluster")).await, 0.0);
-    assert_eq!(world.servers[other].metric(&sent("endpoints")).await, 1.0);
-    world.servers[other].kill();
-    world.change(0);
-    sleep(Duration::from_secs(2)).await;
-    assert!(world.answers(1).await, "nothing expires");
-    for server in &mut world.servers {
-        server.restart().await;
+    let kinds = [(["filter", "cluster"], "endpoints"), (["service", "address"], "service_endpoints")];
+    for (bootstrap, (others, changed)) in BOOTSTRAPS.into_iter().zip(kinds) {
+        let mut world = World::start_of(bootstrap, 2).await;
+        let first = world.holder().await;
+        let other = 1 - first;
+        let streams = world.servers[first].metric("streams").await + world.servers[other].metric("streams").await;
+        let before =
+            [kinds_sent(&world.servers[other], &others).await, kinds_sent(&world.servers[other], &[changed]).await];
+        world.servers[first].kill();
+        world.change(1);
+        world.eventually_answers(1).await;
+        eventually("all streams are there", async || world.servers[other].metric("streams").await == streams).await;
+        // What was known costs no bytes: only the change was sent, on each stream.
+        assert_eq!(kinds_sent(&world.servers[other], &others).await, before[0], "{bootstrap}");
+        assert_eq!(kinds_sent(&world.servers[other], &[changed]).await - before[1], streams, "{bootstrap}");
+        world.servers[other].kill();
+        world.change(0);
+        sleep(Duration::from_secs(2)).await;
+        assert!(world.answers(1).await, "nothing expires");
+        for server in &mut world.servers {
+            server.restart().await;
+        }
+        world.eventually_answers(0).await;
+        world.end().await;
     }
-    world.eventually_answers(0).await;
-    world.end().await;
 }
 
 /// A paused server takes connections and answers nothing. Envoy's pings find it, and the next connection leads to another.
@@ -277,6 +284,24 @@ async fn the_api_is_away_slow_and_back_in_time() {
     world.end().await;
 }
 
+/// Lists and events come at 500 bytes a second: a change is late, and nothing else happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_slow() {
+    let (world, api) = World::start_behind_a_network("serve.yaml", 1).await;
+    api.set(Condition::Throttled(500));
+    world.change(1);
+    world.eventually_answers(1).await;
+    // Everything is listed again, as slowly.
+    world.api.fail("endpointslices", &[410]);
+    world.api.cut();
+    let since = Instant::now();
+    world.change(0);
+    world.eventually_answers(0).await;
+    assert!(since.elapsed() > Duration::from_millis(500), "not slow: {:?}", since.elapsed());
+    assert_eq!(world.servers[0].metric("stale").await, 0.0);
+    world.end().await;
+}
+
 /// The newer server replaces the older one, and then the other way round. Both are of this build, unless `BYNAME_OTHER_PROGRAM` is the path of
 /// a program of another version.
 #[tokio::test(flavor = "multi_thread")]
@@ -324,10 +349,23 @@ async fn kinds_sent(server: &ServeProcess, kinds: &[&str]) -> f64 {
 /// Seconds for which a server is cut from the API, unless `BYNAME_CUT_SECONDS` says more: it is stale after 30.
 const CUT_SECONDS: usize = 34;
 
-/// A server whose watches have failed for 30 s may know less than the one before it: it refuses an Envoy that brings versions.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stale_server_takes_nobody_back_in_time() {
-    let (world, api) = World::start_behind_a_network(3).await;
+async fn a_stale_server_takes_no_envoy_back_in_time() {
+    takes_nobody_back_in_time("serve.yaml").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_server_takes_no_filter_back_in_time() {
+    takes_nobody_back_in_time(OF_FILTER).await;
+}
+
+/// A server whose watches have failed for 30 s may know less than the one before it: it refuses who brings versions.
+async fn takes_nobody_back_in_time(bootstrap: &str) {
+    let (world, api) = World::start_behind_a_network(bootstrap, 3).await;
+    let mut streams = 0.0;
+    for server in &world.servers {
+        streams += server.metric("streams").await;
+    }
     let seconds: usize = env::var("BYNAME_CUT_SECONDS").map_or(CUT_SECONDS, |text| text.parse().unwrap());
     assert!(seconds >= CUT_SECONDS, "BYNAME_CUT_SECONDS={seconds}: a server is not stale before {CUT_SECONDS} s");
     api.set(Condition::Down);
@@ -360,9 +398,9 @@ async fn a_stale_server_takes_nobody_back_in_time() {
     eventually("it is current", async || world.servers[0].metric("stale").await == 0.0).await;
     let current_after = restored.elapsed().as_secs_f64();
     assert_eq!(world.servers[0].metric("services").await, services);
-    println!("cut for {seconds} s: {refusals} streams refused, current again after {current_after:.1} s");
+    println!("{bootstrap}: cut for {seconds} s: {refusals} streams refused, current again after {current_after:.1} s");
     world.network.move_to(&[world.servers[0].port]);
-    eventually("it has the stream", async || world.servers[0].metric("streams").await == 1.0).await;
+    eventually("it has the streams", async || world.servers[0].metric("streams").await == streams).await;
     assert_eq!(world.load.take_answers("payments"), ["two"]);
     world.change(0);
     world.eventually_answers(0).await;
@@ -373,6 +411,18 @@ async fn a_stale_server_takes_nobody_back_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_of_three_is_lost() {
     let world = World::start(1).await;
+    let lost = TestUpstream::start("of the zone").await.unwrap();
+    world.load.expect(&["one", "two", "of the zone"]);
+    // `web` has an endpoint in the zone.
+    let web = |is_ready: bool| {
+        let endpoint = json!({"addresses": ["127.0.0.1"], "zone": "ccc", "conditions": {"ready": is_ready}});
+        let mut slice = slice("shop/web", &lost, &endpoint);
+        slice["metadata"]["name"] = "web-ccc".into();
+        slice
+    };
+    world.api.put(web(true));
+    let zone_answers = || world.load.take_answers("web").iter().any(|upstream| upstream == "of the zone");
+    eventually("the zone answers", async || zone_answers()).await;
     let in_zone = |number: usize, zone: &str, is_ready: bool| {
         let address = format!("10.244.{number}.{}", zone.len());
         let mut slice = slice(
@@ -397,10 +447,20 @@ async fn a_zone_of_three_is_lost() {
     };
     // Readiness first, and then the objects themselves.
     (0..60).for_each(|number| world.api.put(in_zone(number, "ccc", false)));
+    world.api.put(web(false));
     world.change(1);
     world.eventually_answers(1).await;
     assert_eq!(held().await, 0.0);
+    eventually("the zone answers no more", async || {
+        sleep(Duration::from_millis(100)).await;
+        !zone_answers()
+    })
+    .await;
+    world.load.expect(&UPSTREAMS);
+    let gone = web(false);
+    drop(lost);
     (0..60).for_each(|number| world.api.delete(&in_zone(number, "ccc", false)));
+    world.api.delete(&gone);
     world.change(0);
     world.eventually_answers(0).await;
     assert_eq!(held().await, 0.0);
@@ -410,13 +470,13 @@ async fn a_zone_of_three_is_lost() {
 }
 
 /// The clocks of one server.
-struct Clocks {
+pub(crate) struct Clocks {
     directory: TempDir,
 }
 
 impl Clocks {
     /// Starts a server anew with clocks that can be set.
-    async fn of(server: &mut ServeProcess) -> Self {
+    pub(crate) async fn of(server: &mut ServeProcess) -> Self {
         let clocks = Self { directory: tempfile::tempdir().unwrap() };
         let library = clocks.directory.path().join("clock.so");
         let source = repository().join("crates/cli/tests/serve/clock.c");
@@ -437,7 +497,7 @@ impl Clocks {
     }
 
     /// Adds seconds to the time of day, and to the clock that cannot be set.
-    fn set(&self, of_day: i32, passed: i32) {
+    pub(crate) fn set(&self, of_day: i32, passed: i32) {
         let new = self.directory.path().join("new");
         fs::write(&new, format!("{of_day} {passed}")).unwrap();
         fs::rename(new, self.offset()).unwrap();
@@ -504,6 +564,76 @@ async fn a_client_that_acknowledges_nothing_is_closed() {
     world.end().await;
 }
 
+/// A client that reads a hundred bytes a second gets its message, and no other while it has not acknowledged that one: what it has not
+/// read takes no memory, and its stream ends after a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_slowly_is_closed() {
+    let mut world = World::start(1).await;
+    for number in 0..2_000 {
+        world.api.put(service(&format!("shop/many-{number}")));
+    }
+    let clocks = Clocks::of(&mut world.servers[0]).await;
+    assert_eq!(world.holder().await, 0);
+    let before = world.servers[0].resident_bytes();
+    let network = Network::to(&[world.servers[0].port]).await;
+    network.set(Condition::Throttled(100));
+    let slow: Vec<_> = (0..20)
+        .map(|number| {
+            let port = network.port;
+            tokio::spawn(async move {
+                let mut client = XdsClient::open(port, node(&format!("slow-{number}"), &[])).await;
+                client.next().await
+            })
+        })
+        .collect();
+    eventually("they have streams", async || world.servers[0].metric("streams").await == 21.0).await;
+    for number in 0..100 {
+        world.api.put(service(&format!("shop/more-{number}")));
+        world.change(number % 2);
+        sleep(Duration::from_millis(20)).await;
+    }
+    world.eventually_answers(1).await;
+    let more = world.servers[0].resident_bytes().saturating_sub(before);
+    println!("20 slow readers: {more} bytes more");
+    assert!(more < SLOW_READERS, "{more} bytes more");
+    clocks.set(0, 70);
+    let closed = "streams_closed_total{reason=\"not_acknowledged\"}";
+    eventually("they are closed", async || world.servers[0].metric(closed).await == 20.0).await;
+    assert_eq!(world.servers[0].metric("streams").await, 1.0);
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+    world.change(0);
+    world.eventually_answers(0).await;
+    world.end().await;
+}
+
+/// A client whose network drops everything looks alive. The server's own pings find that it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_gone_without_a_word_is_let_go() {
+    let mut world = World::start(1).await;
+    let clocks = Clocks::of(&mut world.servers[0]).await;
+    assert_eq!(world.holder().await, 0);
+    let network = Network::to(&[world.servers[0].port]).await;
+    let acks = async || world.servers[0].metric("ack_seconds_count{type=\"filter\"}").await;
+    let before = acks().await;
+    let mut gone = XdsClient::open(network.port, node("gone", &[])).await;
+    gone.take().await.unwrap();
+    eventually("the ACK has come", async || acks().await > before).await;
+    assert_eq!(world.servers[0].metric("streams").await, 2.0);
+    network.set(Condition::Silent);
+    let mut passed = 0;
+    while world.servers[0].metric("streams").await == 2.0 {
+        // Pings and their time-out go by this clock.
+        passed += 1;
+        assert!(passed < 80, "after {passed} s");
+        clocks.set(0, passed);
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(passed >= 30, "after {passed} s");
+    world.change(1);
+    world.eventually_answers(1).await;
+    world.end().await;
+}
+
 /// While a server waits for its streams to end, those that are left are told of changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_tells_changes_to_the_last() {
@@ -539,7 +669,7 @@ async fn a_server_that_stops_tells_changes_to_the_last() {
 /// A server whose brake holds may serve an older state than another server has given to an Envoy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_server_stays_stale_while_its_brake_holds() {
-    let (world, api) = World::start_behind_a_network(1).await;
+    let (world, api) = World::start_behind_a_network("serve.yaml", 1).await;
     let many = (0..60).map(|number| format!("many-{number}"));
     many.clone().for_each(|name| world.api.put(service(&format!("shop/{name}"))));
     let server = &world.servers[0];
@@ -614,7 +744,7 @@ async fn a_server_that_keeps_what_it_has_takes_nobody_back_in_time() {
 /// A network that drops what is sent breaks no connection, and a watch may have nothing to say for minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_falls_silent_is_noticed() {
-    let (world, api) = World::start_behind_a_network(1).await;
+    let (world, api) = World::start_behind_a_network("serve.yaml", 1).await;
     let server = &world.servers[0];
     api.set(Condition::Silent);
     let since = Instant::now();

@@ -41,8 +41,8 @@ use tokio::{
 use tonic::{Code, Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 use crate::{
-    client::{CLUSTER, Dial, ENDPOINTS, XdsClient, node, subscribe},
-    failures::World,
+    client::{CLUSTER, Dial, ENDPOINTS, FILTER, XdsClient, node, subscribe},
+    failures::{UPSTREAMS, World},
     identities::{self, Secret, spiffe},
     program::{all_workers_answer, ask, eventually, service},
 };
@@ -360,7 +360,9 @@ impl Attack {
             resources,
             ..DeltaDiscoveryResponse::default()
         };
-        let garbage = || resource(PAYMENTS, asked, (0..255).rev().collect());
+        // The filter itself, when Envoy asks for it.
+        let name = if asked == FILTER { "byname" } else { PAYMENTS };
+        let garbage = || resource(name, asked, (0..255).rev().collect());
         match self {
             Self::ReusedNonce if asked == ENDPOINTS => {
                 let good = |(nonce, port): (&&str, &u16)| {
@@ -371,6 +373,11 @@ impl Attack {
                 ["1", "1", ""].iter().zip(ports).map(good).collect()
             }
             Self::ReusedNonce => vec![],
+            // Each of them is good.
+            Self::DuplicateNames if asked == ENDPOINTS => {
+                let good = ports.iter().map(|port| endpoint_of(PAYMENTS, *port).encode_to_vec());
+                vec![response("1", good.map(|value| resource(PAYMENTS, ENDPOINTS, value)).collect())]
+            }
             Self::DuplicateNames => vec![response("1", vec![garbage(), garbage()])],
             Self::Huge => vec![response("1", vec![resource("huge", asked, vec![b' '; 64 << 20])])],
             Self::UnknownType => {
@@ -379,7 +386,7 @@ impl Attack {
             }
             Self::Garbage => vec![response("1", vec![garbage()])],
             Self::WrongType => {
-                vec![response("1", vec![resource(PAYMENTS, "type.googleapis.com/google.protobuf.Empty", vec![])])]
+                vec![response("1", vec![resource(name, "type.googleapis.com/google.protobuf.Empty", vec![])])]
             }
             Self::EmptyNames => vec![response("1", vec![resource("", ENDPOINTS, assignment("")), Resource::default()])],
             Self::NeverAskedFor => vec![response("1", vec![resource("other", ENDPOINTS, assignment("other"))])],
@@ -498,6 +505,9 @@ async fn envoy_outlives_a_hostile_server() {
     let world = World::start(1).await;
     let before = world.envoy.peak_kilobytes().unwrap();
     for (number, one) in ATTACKS.into_iter().enumerate() {
+        if matches!(one, Attack::ReusedNonce) {
+            world.load.expect(&["one", "two", "passthrough"]);
+        }
         let hostile = attack(&world, one).await;
         let reply = ask(&world.envoy, "payments").await;
         assert_eq!(reply.status, 200, "{one:?}");
@@ -508,6 +518,7 @@ async fn envoy_outlives_a_hostile_server() {
         println!("{one:?}: {more} kB more at most");
         assert!(more < ROOM_OF_ENVOY, "{one:?}: Envoy took {more} kB more");
         recover(&world, hostile, (number + 1) % 2).await;
+        world.load.expect(&UPSTREAMS);
     }
     world.end_with_refusals().await;
 }
@@ -515,6 +526,7 @@ async fn envoy_outlives_a_hostile_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_recovers_when_everything_was_removed() {
     let world = World::start(1).await;
+    world.load.expect(&["one", "two", "passthrough"]);
     let hostile = attack(&world, Attack::EverythingRemoved).await;
     // Requests pass as they came: the filter's default configuration has no names.
     assert!(all_workers_answer(&world.envoy, "payments", "passthrough").await, "nothing was removed");

@@ -22,6 +22,7 @@ use tonic::Code;
 
 use crate::{
     client::{Dial, XdsClient, node, text},
+    failures::Clocks,
     program::{ServeProcess, eventually, service},
 };
 
@@ -82,19 +83,23 @@ impl Secret {
 
 pub(crate) async fn start(arguments: &[String]) -> ServeProcess {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    ServeProcess::start_with_arguments(&[service("shop/web")], &arguments).await
+    ServeProcess::start_with_arguments(&[service("shop/web"), service("prod/secret")], &arguments).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_says_of_which_namespace_a_client_is() {
     let (ca, other_ca) = (TestCa::new(), TestCa::new());
     let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
-    let program = start(&secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"])).await;
+    let arguments = ["--identity", "certificate", "--client-ca-file", "CA", "--default-export", "."];
+    let program = start(&secret.arguments(&arguments)).await;
     let shows = |certificate: Option<&TestCertificate>| Dial { tls: Some(ca.client(certificate)), ..Dial::default() };
     let with = |uris: &[&str]| shows(Some(&ca.issue(&[], uris)));
     assert!(first(program.port, of("shop"), &with(&[&spiffe("shop")])).await.unwrap().contains("shop/web"));
-    let silent = node("envoy-0", &[]);
-    assert!(first(program.port, silent, &with(&[&spiffe("shop")])).await.is_ok(), "the certificate says enough");
+    // The certificate says enough, and the name of another's node says nothing.
+    for (uri, sees, is_hidden) in [("shop", "shop/web", "prod/secret"), ("prod", "prod/secret", "shop/web")] {
+        let told = first(program.port, node("someone-elses-pod", &[]), &with(&[&spiffe(uri)])).await.unwrap();
+        assert!(told.contains(sees) && !told.contains(is_hidden), "{uri}: {told}");
+    }
     let mut open = XdsClient::open_with(program.port, of("shop"), &with(&[&spiffe("shop")])).await.unwrap();
     open.take().await.unwrap();
     let streams = program.get("/debug/streams").await.body;
@@ -200,13 +205,17 @@ pub(crate) fn user(namespace: &str) -> String {
 async fn a_token_says_of_which_namespace_a_client_is() {
     let mut api = KubernetesApi::start().await.unwrap();
     api.put(service("shop/web"));
+    api.put(service("prod/secret"));
     let ca = TestCa::new();
     let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
     let directory = tempfile::tempdir().unwrap();
     let kubeconfig = ["--kubeconfig".to_owned(), api.kubeconfig(directory.path()).display().to_string()];
-    let mut program =
-        ServeProcess::new(directory, [&kubeconfig[..], &secret.arguments(&["--identity", "token"])].concat());
+    let mut program = ServeProcess::new(
+        directory,
+        [&kubeconfig[..], &secret.arguments(&["--identity", "token", "--default-export", "."])].concat(),
+    );
     program.restart().await;
+    let clocks = Clocks::of(&mut program).await;
     let tls = ca.client(None);
     let with =
         |header: String| Dial { tls: Some(tls.clone()), headers: vec![("authorization", header)], ..Dial::default() };
@@ -218,6 +227,8 @@ async fn a_token_says_of_which_namespace_a_client_is() {
         assert!(first(program.port, of("shop"), &bearer(&real)).await.unwrap().contains("shop/web"));
     }
     assert_eq!(reviews(), 1, "the API is asked once");
+    let told = first(program.port, node("someone-elses-pod", &[]), &bearer(&real)).await.unwrap();
+    assert!(told.contains("shop/web") && !told.contains("prod/secret"), "{told}");
     assert_eq!(first(program.port, of("prod"), &bearer(&real)).await.unwrap_err().0, Code::PermissionDenied);
     // So it is for all workers of a pod that starts, and pods of one address do not shut each other out.
     let of_pod = token("shop", "byname", 3_600, "of a pod");
@@ -291,6 +302,12 @@ async fn a_token_says_of_which_namespace_a_client_is() {
     api.listen().await.unwrap();
     eventually("the new one is verified", async || first(program.port, of("shop"), &elsewhere(&late)).await.is_ok())
         .await;
+    // The token of a pod that was deleted counts for ten minutes more.
+    api.forget_token(&real);
+    clocks.set(0, 500);
+    assert!(first(program.port, of("shop"), &bearer(&real)).await.is_ok());
+    clocks.set(0, 1_200);
+    assert_eq!(first(program.port, of("shop"), &bearer(&real)).await.unwrap_err().0, Code::Unauthenticated);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,7 +130,8 @@ async fn names_in_use_outlive_the_server_and_a_new_one_sends_nothing_again() {
     let start = Instant::now();
     let cold = ask(&envoy, "orders").await;
     assert_eq!(cold.status, 503, "{}", cold.body);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let waited = start.elapsed();
+    assert!((Duration::from_millis(250)..Duration::from_secs(2)).contains(&waited), "{waited:?}");
     program.restart().await;
     eventually("Envoy is back", async || program.metric("streams").await == 1.0).await;
     // Orders were asked for while no server answered, so that only they are new.

@@ -17,8 +17,12 @@ const PAUSE: Duration = Duration::from_millis(4);
 /// Failures that are shown.
 const SHOWN: usize = 5;
 
+/// The upstreams of a [`Load`] that may answer now.
+type Expected = Arc<Mutex<Vec<String>>>;
+
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
+    expected: Expected,
     seen: Arc<Mutex<Seen>>,
     clients: JoinSet<()>,
 }
@@ -32,15 +36,25 @@ struct Seen {
 }
 
 impl Load {
-    /// Asks for these names over and over, each client on one connection.
-    pub(crate) fn start(envoy: &Envoy, names: &[&str]) -> Self {
+    /// Asks for these names over and over, each client on one connection. Only these upstreams may answer: Envoy may pass on what it does
+    /// not know, so that a lost name gets a 200 too.
+    pub(crate) fn start(envoy: &Envoy, names: &[&str], upstreams: &[&str]) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
+        let expected = Expected::default();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            clients.spawn(ask(envoy.port(15001), names.clone(), Arc::clone(&stop), Arc::clone(&seen)));
+            let shared = (Arc::clone(&expected), Arc::clone(&seen));
+            clients.spawn(ask(envoy.port(15001), names.clone(), Arc::clone(&stop), shared));
         }
-        Self { stop, seen, clients }
+        let load = Self { stop, expected, seen, clients };
+        load.expect(upstreams);
+        load
+    }
+
+    /// From now on, only these upstreams may answer.
+    pub(crate) fn expect(&self, upstreams: &[&str]) {
+        *self.expected.lock().unwrap() = upstreams.iter().map(|&name| name.to_owned()).collect();
     }
 
     /// Which upstreams have answered `name` since the last call.
@@ -59,7 +73,7 @@ impl Load {
     }
 }
 
-async fn ask(port: u16, names: Vec<String>, stop: Arc<AtomicBool>, seen: Arc<Mutex<Seen>>) {
+async fn ask(port: u16, names: Vec<String>, stop: Arc<AtomicBool>, (expected, seen): (Expected, Arc<Mutex<Seen>>)) {
     let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
     for name in names.iter().cycle() {
         if stop.load(Ordering::Relaxed) {
@@ -67,7 +81,10 @@ async fn ask(port: u16, names: Vec<String>, stop: Arc<AtomicBool>, seen: Arc<Mut
         }
         let reply = connection.get(name, &[]).await;
         let failure = match &reply {
-            Ok(reply) if reply.status == 200 => None,
+            Ok(reply) if reply.status == 200 => {
+                let upstream = reply.said("upstream");
+                (!expected.lock().unwrap().contains(&upstream)).then(|| format!("{name}: {upstream} answered"))
+            }
             Ok(reply) => Some(format!("{name}: {} {}", reply.status, reply.body.trim())),
             Err(error) => Some(format!("{name}: {error:#}")),
         };

@@ -174,7 +174,7 @@ async fn known_names_outlive_the_server_and_new_ones_do_not_wait_for_it() {
     for _ in 0..8 {
         eventually_answers(&envoy, "payments", "one").await;
     }
-    let load = Load::start(&envoy, &["payments"]);
+    let load = Load::start(&envoy, &["payments"], &["one", "two"]);
     program.kill();
     eventually("both workers see it", async || envoy.stat("wasmcustom.byname.stream.failures").await.unwrap() >= 2)
         .await;

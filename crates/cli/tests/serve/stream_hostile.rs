@@ -276,7 +276,7 @@ async fn a_hostile_server_harms_no_other_name() {
     settle().await;
     both_workers_answer(&envoy, "one").await;
     let before = envoy.peak_kilobytes().unwrap();
-    let load = Load::start(&envoy, &["payments"]);
+    let load = Load::start(&envoy, &["payments"], &["one", "two"]);
     for (number, attack) in ATTACKS.into_iter().enumerate() {
         let hostile = HostileServer::start(attack).await;
         network.move_to(&[hostile.port]);
@@ -317,7 +317,7 @@ async fn names_that_a_hostile_server_removed_come_back() {
     let envoy = envoy_of(network.port, &passthrough, "pass").await;
     settle().await;
     both_workers_answer(&envoy, "one").await;
-    let load = Load::start(&envoy, &["payments"]);
+    let load = Load::start(&envoy, &["payments"], &["one", "passthrough"]);
     let hostile = HostileServer::start(Attack::EverythingRemoved).await;
     network.move_to(&[hostile.port]);
     eventually_answers(&envoy, "payments", "passthrough").await;
