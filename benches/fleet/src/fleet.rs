@@ -1,6 +1,6 @@
 //! Many sidecars, each a task.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use byname_test_support::{SeededRandom, ServeProcess};
@@ -31,6 +31,8 @@ pub(crate) struct Fleet {
     pub(crate) dialect: Dialect,
     /// The streams of all sidecars.
     pub(crate) streams: usize,
+    /// The streams that use each Service.
+    subscribers: HashMap<usize, usize>,
 }
 
 impl Fleet {
@@ -54,6 +56,7 @@ impl Fleet {
         let (dialect, upstream) = (upstream.dialect, Arc::new(upstream));
         let (recorder, mut tasks) = (Arc::new(Recorder::default()), JoinSet::new());
         let (begun, streams) = (Instant::now(), sidecars * dialect.streams_of_sidecar());
+        let mut subscribers = HashMap::new();
         for stream in 0..streams {
             let id = stream / dialect.streams_of_sidecar();
             let mut random = SeededRandom(1 + id as u64);
@@ -64,18 +67,30 @@ impl Fleet {
                     used.push(service);
                 }
             }
+            for service in &used {
+                *subscribers.entry(*service).or_default() += 1;
+            }
             let names = dialect.names(id, &used);
             tasks.spawn(Sidecar::new(id, Arc::clone(&upstream), names, Arc::clone(&recorder)).run(stream));
             let due = begun + Duration::from_secs(1) * u32::try_from(stream)? / u32::try_from(rate)?;
             tokio::time::sleep_until(due).await;
         }
-        let fleet = Self { _tasks: tasks, recorder, dialect, streams };
+        let fleet = Self { _tasks: tasks, recorder, dialect, streams, subscribers };
         fleet
             .wait_until("each sidecar has its endpoints", || {
                 fleet.recorder.count(dialect.endpoints()).resources >= (streams * NAMES.min(services)) as u64
             })
             .await?;
         Ok(fleet)
+    }
+
+    /// How many streams have not received the last change of a Service that they use.
+    pub(crate) fn missing_receipts(&self, last_changes: &HashMap<usize, usize>) -> usize {
+        let missing = |(service, number): (&usize, &usize)| {
+            let subscribers = self.subscribers.get(service).copied().unwrap_or_default();
+            subscribers.saturating_sub(self.recorder.receipts(*number))
+        };
+        last_changes.iter().map(missing).sum()
     }
 
     /// Waits until `is_so`.

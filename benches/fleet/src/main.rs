@@ -58,7 +58,7 @@ const WHOLE: FleetPlan = FleetPlan {
     popular_changes: 6,
     churn_of_filter: (100, Duration::from_secs(10)),
     changes_of_sidecar: [150, 10],
-    names: &[(1_000, 5_000), (10_000, 500)],
+    names: &[(1_000, 5_000), (2_000, 5_000), (10_000, 500)],
     names_seconds: 8,
     servers_of_herd: 3,
     with_tls: 300,

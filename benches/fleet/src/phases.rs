@@ -73,8 +73,8 @@ impl Setting<'_> {
 
         let before = cpu_time(id)?;
         let recorder = Recorder::default();
-        let changes = churn(&mut self.cluster, &recorder, ALONE).await;
-        let alone = (cpu_time(id)? - before).as_secs_f64() / changes as f64;
+        churn(&mut self.cluster, &recorder, ALONE).await;
+        let alone = (cpu_time(id)? - before).as_secs_f64() / recorder.changes() as f64;
         let what = "CPU for a change of endpoints that nobody is told of";
         self.report.add(what, "", &[Measured::Time(Duration::from_secs_f64(alone))]);
 
@@ -169,9 +169,11 @@ impl Setting<'_> {
                 self.cluster.remove(number - 1);
             }
         }
+        ticks.tick().await;
+        let seconds = start.elapsed().as_secs_f64();
         sleep(SETTLED).await;
+        let after = cpu_times()?;
         self.cluster.remove(self.plan.names_seconds - 1);
-        let (after, seconds) = (cpu_times()?, start.elapsed().as_secs_f64());
         let used: Vec<f64> = after.iter().zip(before).map(|(after, before)| (*after - before).as_secs_f64()).collect();
         let [of_server, of_sidecar] = used[..] else { return Ok(()) };
         let sent = fleet.recorder.count(Kind::Filter) - sent;

@@ -1,6 +1,6 @@
 //! The synthetic cluster that servers and sidecars share in a run, and the figures that several parts have.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Result;
 use byname_test_support::ServeProcess;
@@ -120,9 +120,12 @@ impl Setting<'_> {
             anyhow::Ok([cpu_time(server.id())?, cpu_time(of_harness)?, of_sidecar])
         };
         let (before, start) = (cpu_times()?, Instant::now());
-        let changes = churn(&mut self.cluster, &fleet.recorder, load).await;
+        let last_changes = churn(&mut self.cluster, &fleet.recorder, load).await;
+        // Rates are those of the time in which something changes. What arrives later still counts.
+        let seconds = start.elapsed().as_secs_f64();
         sleep(SETTLED).await;
-        let (after, seconds) = (cpu_times()?, start.elapsed().as_secs_f64());
+        let (after, with_rest) = (cpu_times()?, start.elapsed().as_secs_f64());
+        let changes = fleet.recorder.changes() - first;
         let used: Vec<f64> = after.iter().zip(before).map(|(after, before)| (*after - before).as_secs_f64()).collect();
         let [of_server, of_harness, of_sidecar] = used[..] else { return Ok(()) };
         let sent = fleet.recorder.count(kind) - sent;
@@ -130,7 +133,7 @@ impl Setting<'_> {
         self.report.begin(format!("{}{} changes of endpoints a second", fleet.dialect.heading(), load.0));
         self.report.add("CPU of the server", "1 core", &[Measured::Cores(of_server / seconds)]);
         self.report.add("messages a second", "", &[Measured::Count(sent.messages as f64 / seconds)]);
-        let for_sends = of_server - cost.of_change * changes as f64 - cost.idle * seconds;
+        let for_sends = of_server - cost.of_change * changes as f64 - cost.idle * with_rest;
         let for_sends = for_sends.max(0.0) / sent.messages as f64;
         let for_sends = Measured::Time(Duration::from_secs_f64(for_sends));
         self.report.add("CPU for a message and its ACK", "20 µs", &[for_sends]);
@@ -140,6 +143,8 @@ impl Setting<'_> {
         self.report.add("from a change to a receipt, p50 and p99", "", &both(&latencies.each));
         let target = "100 ms, 500 ms";
         self.report.add("from a change to its last receipt, p50 and p99", target, &both(&latencies.last));
+        let missing = Measured::Count(fleet.missing_receipts(&last_changes) as f64);
+        self.report.add("missing receipts of the last change of each Service", "0", &[missing]);
         if real.is_some() {
             self.report.add("CPU of a real sidecar", "", &[Measured::Cores(of_sidecar / seconds)]);
         }
@@ -148,16 +153,21 @@ impl Setting<'_> {
     }
 }
 
-/// Changes endpoints of random Services. Returns the number of changes.
-pub(crate) async fn churn(cluster: &mut SyntheticCluster, recorder: &Recorder, (rate, time): Load) -> usize {
+/// Changes endpoints of random Services. Returns the last change of each.
+pub(crate) async fn churn(
+    cluster: &mut SyntheticCluster,
+    recorder: &Recorder,
+    (rate, time): Load,
+) -> HashMap<usize, usize> {
     let mut ticks = interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (start, mut changes) = (Instant::now(), 0);
+    let (start, mut last_changes) = (Instant::now(), HashMap::new());
     while start.elapsed() < time {
         ticks.tick().await;
         let service = cluster.any();
-        cluster.change(service, recorder.begin_change());
-        changes += 1;
+        let number = recorder.begin_change();
+        cluster.change(service, number);
+        last_changes.insert(service, number);
     }
-    changes
+    last_changes
 }
