@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn the_namespaces_that_take_the_most_lose_some() {
         let part = |sums: &[usize], bound| {
-            let name = |number: usize| NamespacedName::new(format!("n{number}"), "a");
+            let name = |number: usize| NamespacedName::new(&format!("n{number}"), "a");
             let amounts = sums.iter().enumerate().map(|(number, sum)| (name(number), *sum)).collect();
             fair_part(&amounts, bound)
         };
