@@ -115,7 +115,13 @@ pub(crate) fn the_commands_of_the_projects_readme_work(mesh: &Mesh<'_>) -> Resul
     let mut counted = 0;
     for shown in &commands {
         if shown.command.starts_with("kubectl delete") {
-            let status = shell.run("byname status -n shop")?;
+            // Other sidecars of the namespace take the table too, and status fails until they have it.
+            let mut status = String::new();
+            eventually("every sidecar serves the table", || {
+                let run = shell.run("byname status -n shop");
+                run.as_ref().ok().into_iter().for_each(|printed| status.clone_from(printed));
+                Ok(run.is_ok())
+            })?;
             println!("before the README's last command, byname status -n shop prints\n{status}");
             let own = status.split_once("shop/web-of-the-readme ").context("no such pod")?.1;
             let own = own.split("\nshop/").next().unwrap_or_default();
