@@ -252,12 +252,17 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
         objects.push(select(empty_table(mesh, &steering)?, "memory-empty"));
         mesh.istio.apply_only(&objects)?;
         let mut wrong = Vec::new();
-        let most = env::var("BYNAME_MESH_SERVICES").map_or(Ok(SERVICES), |most| most.parse())?;
+        // Two opposite corners, and all four where somebody asks for a larger mesh.
+        let wanted = env::var("BYNAME_MESH_SERVICES").ok();
+        let most = wanted.as_ref().map_or(Ok(SERVICES), |most| most.parse())?;
+        let corners = [(100, "shop", 10), (100, "shop", 131), (most, ELSEWHERE, 10), (most, ELSEWHERE, 131)];
+        let is_wanted = |corner: usize| wanted.is_some() || [0, 3].contains(&corner);
         let elsewhere = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}});
         mesh.cluster.apply(&[elsewhere])?;
-        for (services, namespace, listeners) in
-            [(100, "shop", 10), (100, "shop", 131), (most, ELSEWHERE, 10), (most, ELSEWHERE, 131)]
-        {
+        for (corner, (services, namespace, listeners)) in corners.into_iter().enumerate() {
+            if !is_wanted(corner) {
+                continue;
+            }
             remove_listeners(mesh)?;
             fill(mesh, services, namespace)?;
             let pairs: Result<Vec<[Memory; 2]>> = (0..PAIRS).map(|pair| measure_pair(mesh, pair, listeners)).collect();
