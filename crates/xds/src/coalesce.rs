@@ -41,8 +41,12 @@ impl Coalescer {
     ) {
         let earliest = match self.names.get(&id) {
             Some(ChangeState::Waiting { .. }) => return,
-            Some(ChangeState::PassedOn(at)) => at.saturating_add(interval(subscribers, limits)),
-            None => Duration::ZERO,
+            // Windows that close so far apart keep the pace by themselves. What was passed on a little late would else wait for longer than
+            // the names that change with it.
+            Some(ChangeState::PassedOn(at)) if interval(subscribers, limits) > window.apart => {
+                at.saturating_add(interval(subscribers, limits))
+            }
+            _ => Duration::ZERO,
         };
         let closes = self.windows.entry(resource_type).or_default();
         if *closes <= now {
@@ -152,6 +156,18 @@ mod tests {
         assert_eq!(change(&mut coalescer, 1_105), Some(ms(1_115)), "at least 10 ms are collected");
         assert_eq!(due(&mut coalescer, 1_115), 1);
         assert_eq!(change(&mut coalescer, 1_200), Some(ms(1_210)), "quiet for 50 ms");
+    }
+
+    #[test]
+    fn names_that_change_together_go_together() {
+        let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(2));
+        let mut change = |coalescer: &mut Coalescer, time, id| {
+            coalescer.change((ms(time), ms(time)), (NAMES, id), window(10, 50), 1, &limits);
+        };
+        change(&mut coalescer, 1_000, ids[0]);
+        assert_eq!(due(&mut coalescer, 1_014), 1, "four milliseconds late");
+        ids.iter().for_each(|id| change(&mut coalescer, 1_045, *id));
+        assert_eq!(due(&mut coalescer, 1_060), 2);
     }
 
     #[test]

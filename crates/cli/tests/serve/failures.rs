@@ -26,7 +26,7 @@ const NAMES: [&str; 3] = ["payments", "orders", "web"];
 /// The most memory that a server may have taken at any time, whatever happened to it: it needs some 50 MB.
 const MEMORY: u64 = 96 << 20;
 pub(crate) const UPSTREAMS: [&str; 2] = ["one", "two"];
-/// How much more memory a server may take for 20 clients that read slowly. What each has not read is some 300 kB.
+/// How much more memory a server may take for 20 clients that read slowly. What each has not read is some 70 kB.
 const SLOW_READERS: u64 = 16 << 20;
 /// With the stream of Envoy, and with that of the filter.
 const BOOTSTRAPS: [&str; 2] = ["serve.yaml", OF_FILTER];
@@ -569,7 +569,7 @@ async fn a_client_that_acknowledges_nothing_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_slowly_is_closed() {
     let mut world = World::start(1).await;
-    for number in 0..2_000 {
+    for number in 0..500 {
         world.api.put(service(&format!("shop/many-{number}")));
     }
     let clocks = Clocks::of(&mut world.servers[0]).await;
@@ -587,7 +587,7 @@ async fn a_client_that_reads_slowly_is_closed() {
         })
         .collect();
     eventually("they have streams", async || world.servers[0].metric("streams").await == 21.0).await;
-    for number in 0..100 {
+    for number in 0..20 {
         world.api.put(service(&format!("shop/more-{number}")));
         world.change(number % 2);
         sleep(Duration::from_millis(20)).await;
