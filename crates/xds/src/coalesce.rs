@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn names_that_change_together_go_together() {
         let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(2));
-        let mut change = |coalescer: &mut Coalescer, time, id| {
+        let change = |coalescer: &mut Coalescer, time, id| {
             coalescer.change((ms(time), ms(time)), (NAMES, id), window(10, 50), 1, &limits);
         };
         change(&mut coalescer, 1_000, ids[0]);
