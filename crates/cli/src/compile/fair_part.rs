@@ -14,21 +14,19 @@ use crate::{input::InputError, kubernetes::NamespacedName};
 /// Bytes of a table that Envoy takes in one message: the bootstraps bound one at 64 MiB.
 pub(super) const MAX_TABLE_BYTES: usize = 60 << 20;
 
-/// What is bounded: how much, what it is called, and how much of it a Service takes.
-type Bound = (usize, &'static str, fn(&str, &wire::Service) -> usize);
-
-const BOUNDS: [Bound; 4] = [
-    (MAX_SERVICES, "Services", |_, _| 1),
-    (MAX_TABLE_ENDPOINTS, "endpoints", |key, wire| {
-        ServiceSpec::compile(key, wire).map_or(0, |spec| spec.endpoints_and_shares().0)
-    }),
-    (MAX_TABLE_SHARES, "ports times groups of endpoints", |key, wire| {
-        ServiceSpec::compile(key, wire).map_or(0, |spec| spec.endpoints_and_shares().1)
-    }),
-    (MAX_TABLE_BYTES, "bytes of text", |key, wire| {
-        key.len() + serde_json::to_string(wire).map_or(0, |text| text.len())
-    }),
+/// What all Services together may have, and what it is called.
+const BOUNDS: [(usize, &str); 4] = [
+    (MAX_SERVICES, "Services"),
+    (MAX_TABLE_ENDPOINTS, "endpoints"),
+    (MAX_TABLE_SHARES, "ports times groups of endpoints"),
+    (MAX_TABLE_BYTES, "bytes of text"),
 ];
+
+/// What a Service takes of each of [`BOUNDS`].
+fn amounts(key: &str, wire: &wire::Service) -> [usize; BOUNDS.len()] {
+    let (endpoints, shares) = ServiceSpec::compile(key, wire).map_or((0, 0), |spec| spec.endpoints_and_shares());
+    [1, endpoints, shares, key.len() + serde_json::to_string(wire).map_or(0, |text| text.len())]
+}
 
 /// Whether the error is not of one Service, but of all together.
 pub(super) fn is_of_all(refused: &FieldError) -> bool {
@@ -41,9 +39,12 @@ pub(super) fn leave_out(
     left_out: &mut BTreeMap<NamespacedName, InputError>,
 ) -> bool {
     let before = services.len();
-    for (bound, what, amount) in BOUNDS {
-        let amounts: BTreeMap<NamespacedName, usize> =
-            services.iter().filter_map(|(key, wire)| Some((NamespacedName::parse(key)?, amount(key, wire)))).collect();
+    let mut all: BTreeMap<NamespacedName, [usize; BOUNDS.len()]> =
+        services.iter().filter_map(|(key, wire)| Some((NamespacedName::parse(key)?, amounts(key, wire)))).collect();
+    for (index, (bound, what)) in BOUNDS.into_iter().enumerate() {
+        all.retain(|name, _| !left_out.contains_key(name));
+        let amount = |amounts: &[usize; BOUNDS.len()]| amounts.get(index).copied().unwrap_or_default();
+        let amounts = all.iter().map(|(name, amounts)| (name.clone(), amount(amounts))).collect();
         let part = fair_part(&amounts, bound);
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
         for (name, amount) in &amounts {
