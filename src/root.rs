@@ -58,9 +58,7 @@ fn text(bytes: usize) -> Result<Vec<u8>, String> {
         .map_err(|status| format!("Envoy returned only a part of it (status {})", status.0))?;
     // The first byte of a protobuf message whose first field is text or bytes. No valid configuration starts with it.
     if matches!(*text, [b'\n', second, ..] if !b" \t\r\n{".contains(&second)) {
-        return Err("it is protobuf in binary: \
-                    write the JSON into a google.protobuf.StringValue"
-            .to_owned());
+        return Err("it is protobuf in binary: write the JSON into a google.protobuf.StringValue".to_owned());
     }
     Ok(text)
 }

@@ -249,7 +249,8 @@ impl Config {
     }
 
     /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, unless it is for another
-    /// namespace, and has the requests decided that wait. That one knows nothing any more; it may go on from this one later. If this one asks no server, whoever passes the events has to decide them.
+    /// namespace, and has the requests decided that wait. That one knows nothing any more; it may go on from this one later. If this one
+    /// asks no server, whoever passes the events has to decide them.
     pub fn go_on(&mut self, earlier: &mut Self, now: u64) {
         let is_same = self.caller.namespace() == earlier.caller.namespace();
         if let (Some(discovery), Some(before)) = (&mut self.discovery, &mut earlier.discovery) {
