@@ -96,7 +96,7 @@ fuzz: toolchain ## Fuzz the core, each target for SECONDS_EACH=60, or only TARGE
 
 reliability: build envoy ## Push good and bad tables while an upstream dies, under load, for SECONDS=60 each; then what happens to serve, cut from the API for CUT_SECONDS=600
 	@$(XTASK) reliability $(if $(SECONDS),--seconds $(SECONDS))
-	BYNAME_CUT_SECONDS=$(or $(CUT_SECONDS),600) $(CARGO) test --package byname --test serve -- --nocapture failures hostile
+	BYNAME_CUT_SECONDS=$(or $(CUT_SECONDS),600) $(CARGO) test --package byname --test serve -- --nocapture failures clients hostile
 
 test-alerts: ## Test the alerts of examples/monitoring, with Debian's promtool or PROMTOOL=/path/to/promtool
 	@PROMTOOL="$(PROMTOOL)" ./xtask/promtool.sh

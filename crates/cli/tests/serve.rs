@@ -10,6 +10,8 @@
 
 #[path = "serve/client.rs"]
 mod client;
+#[path = "serve/clocks.rs"]
+mod clocks;
 #[path = "serve/load.rs"]
 mod load;
 #[path = "serve/network.rs"]
@@ -27,6 +29,8 @@ mod agree;
 mod asked;
 #[path = "serve/capabilities.rs"]
 mod capabilities;
+#[path = "serve/clients.rs"]
+mod clients;
 #[path = "serve/compiled.rs"]
 mod compiled;
 #[path = "serve/credentials.rs"]

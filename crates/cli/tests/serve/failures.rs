@@ -2,20 +2,19 @@
 //! fails, no connection ends, and a change arrives as soon as it can.
 
 use std::{
-    env, fs,
+    env,
     path::PathBuf,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Envoy, TestUpstream, kubernetes::KubernetesApi, repository};
+use byname_test_support::{Envoy, TestUpstream, kubernetes::KubernetesApi};
 use futures_util::future::join_all;
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
     client::{CLUSTER, DeltaRequest, Dial, ENDPOINTS, FILTER, XdsClient, node, subscribe, text},
+    clocks::Clocks,
     load::Load,
     network::{Condition, Network},
     program::{ServeProcess, all_workers_answer, eventually, only_slice, service, slice, slices},
@@ -26,8 +25,6 @@ const NAMES: [&str; 3] = ["payments", "orders", "web"];
 /// The most memory that a server may have taken at any time, whatever happened to it: it needs some 50 MB.
 const MEMORY: u64 = 96 << 20;
 pub(crate) const UPSTREAMS: [&str; 2] = ["one", "two"];
-/// How much more memory a server may take for 20 clients that read slowly. What each has not read is some 70 kB.
-const SLOW_READERS: u64 = 16 << 20;
 /// With the stream of Envoy, and with that of the filter.
 const BOOTSTRAPS: [&str; 2] = ["serve.yaml", OF_FILTER];
 const OF_FILTER: &str = "stream.yaml";
@@ -38,7 +35,7 @@ pub(crate) struct World {
     pub(crate) envoy: Envoy,
     pub(crate) network: Network,
     pub(crate) servers: Vec<ServeProcess>,
-    api: KubernetesApi,
+    pub(crate) api: KubernetesApi,
     pub(crate) upstreams: [TestUpstream; 2],
     pub(crate) passthrough: TestUpstream,
 }
@@ -99,6 +96,14 @@ impl World {
         }
         let load = Load::start(&envoy, &NAMES, &UPSTREAMS);
         Self { load, envoy, network, servers: all, api, upstreams, passthrough }
+    }
+
+    /// A world with one server, whose clocks can be set.
+    pub(crate) async fn start_with_clocks() -> (Self, Clocks) {
+        let mut world = Self::start(1).await;
+        let clocks = Clocks::of(&mut world.servers[0]).await;
+        assert_eq!(world.holder().await, 0);
+        (world, clocks)
     }
 
     /// Adds a Service whose endpoint is the first upstream.
@@ -469,41 +474,6 @@ async fn a_zone_of_three_is_lost() {
     world.end().await;
 }
 
-/// The clocks of one server.
-pub(crate) struct Clocks {
-    directory: TempDir,
-}
-
-impl Clocks {
-    /// Starts a server anew with clocks that can be set.
-    pub(crate) async fn of(server: &mut ServeProcess) -> Self {
-        let clocks = Self { directory: tempfile::tempdir().unwrap() };
-        let library = clocks.directory.path().join("clock.so");
-        let source = repository().join("crates/cli/tests/serve/clock.c");
-        let cc = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
-        assert!(cc.success());
-        clocks.set(0, 0);
-        server.kill();
-        server.environment = vec![
-            ("LD_PRELOAD".to_owned(), library.display().to_string()),
-            ("CLOCK_OFFSET".to_owned(), clocks.offset().display().to_string()),
-        ];
-        server.restart().await;
-        clocks
-    }
-
-    fn offset(&self) -> PathBuf {
-        self.directory.path().join("offset")
-    }
-
-    /// Adds seconds to the time of day, and to the clock that cannot be set.
-    pub(crate) fn set(&self, of_day: i32, passed: i32) {
-        let new = self.directory.path().join("new");
-        fs::write(&new, format!("{of_day} {passed}")).unwrap();
-        fs::rename(new, self.offset()).unwrap();
-    }
-}
-
 /// A day back and forth. What is served goes by versions of content and by a clock that cannot be set.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clock_is_set() {
@@ -524,9 +494,7 @@ async fn the_clock_is_set() {
 /// A stream ends after 24 to 36 minutes, so that Envoys spread over servers again. Envoy opens another one, and is told of changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_age() {
-    let mut world = World::start(1).await;
-    let clocks = Clocks::of(&mut world.servers[0]).await;
-    assert_eq!(world.holder().await, 0);
+    let (world, clocks) = World::start_with_clocks().await;
     let opened = world.servers[0].metric("streams_opened_total").await;
     clocks.set(0, 37 * 60);
     eventually("the stream has aged", async || {
@@ -534,101 +502,6 @@ async fn streams_age() {
     })
     .await;
     eventually("Envoy has another", async || world.servers[0].metric("streams_opened_total").await > opened).await;
-    world.change(1);
-    world.eventually_answers(1).await;
-    world.end().await;
-}
-
-/// A client that acknowledges nothing for a minute is closed, and may come back. Envoy, which does, keeps its stream.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_acknowledges_nothing_is_closed() {
-    let mut world = World::start(1).await;
-    let clocks = Clocks::of(&mut world.servers[0]).await;
-    assert_eq!(world.holder().await, 0);
-    let mut deaf = XdsClient::open(world.servers[0].port, node("deaf", &[])).await;
-    assert_eq!(deaf.next().await.unwrap().type_url, FILTER);
-    clocks.set(0, 50);
-    world.change(1);
-    world.eventually_answers(1).await;
-    let closed = "streams_closed_total{reason=\"not_acknowledged\"}";
-    assert_eq!(world.servers[0].metric(closed).await, 0.0);
-    clocks.set(0, 70);
-    // The question wakes the server, which sleeps by the clock of before.
-    eventually("it is closed", async || world.servers[0].metric(closed).await == 1.0).await;
-    let status = deaf.next().await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status}");
-    assert_eq!(world.servers[0].metric("streams").await, 1.0);
-    XdsClient::open(world.servers[0].port, node("deaf", &[])).await.take().await.unwrap();
-    world.change(0);
-    world.eventually_answers(0).await;
-    world.end().await;
-}
-
-/// A client that reads a hundred bytes a second gets its message, and no other while it has not acknowledged that one: what it has not
-/// read takes no memory, and its stream ends after a minute.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_reads_slowly_is_closed() {
-    let mut world = World::start(1).await;
-    for number in 0..500 {
-        world.api.put(service(&format!("shop/many-{number}")));
-    }
-    let clocks = Clocks::of(&mut world.servers[0]).await;
-    assert_eq!(world.holder().await, 0);
-    let before = world.servers[0].resident_bytes();
-    let network = Network::to(&[world.servers[0].port]).await;
-    network.set(Condition::Throttled(100));
-    let slow: Vec<_> = (0..20)
-        .map(|number| {
-            let port = network.port;
-            tokio::spawn(async move {
-                let mut client = XdsClient::open(port, node(&format!("slow-{number}"), &[])).await;
-                client.next().await
-            })
-        })
-        .collect();
-    eventually("they have streams", async || world.servers[0].metric("streams").await == 21.0).await;
-    for number in 0..20 {
-        world.api.put(service(&format!("shop/more-{number}")));
-        world.change(number % 2);
-        sleep(Duration::from_millis(20)).await;
-    }
-    world.eventually_answers(1).await;
-    let more = world.servers[0].resident_bytes().saturating_sub(before);
-    println!("20 slow readers: {more} bytes more");
-    assert!(more < SLOW_READERS, "{more} bytes more");
-    clocks.set(0, 70);
-    let closed = "streams_closed_total{reason=\"not_acknowledged\"}";
-    eventually("they are closed", async || world.servers[0].metric(closed).await == 20.0).await;
-    assert_eq!(world.servers[0].metric("streams").await, 1.0);
-    slow.iter().for_each(tokio::task::JoinHandle::abort);
-    world.change(0);
-    world.eventually_answers(0).await;
-    world.end().await;
-}
-
-/// A client whose network drops everything looks alive. The server's own pings find that it is not.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_gone_without_a_word_is_let_go() {
-    let mut world = World::start(1).await;
-    let clocks = Clocks::of(&mut world.servers[0]).await;
-    assert_eq!(world.holder().await, 0);
-    let network = Network::to(&[world.servers[0].port]).await;
-    let acks = async || world.servers[0].metric("ack_seconds_count{type=\"filter\"}").await;
-    let before = acks().await;
-    let mut gone = XdsClient::open(network.port, node("gone", &[])).await;
-    gone.take().await.unwrap();
-    eventually("the ACK has come", async || acks().await > before).await;
-    assert_eq!(world.servers[0].metric("streams").await, 2.0);
-    network.set(Condition::Silent);
-    let mut passed = 0;
-    while world.servers[0].metric("streams").await == 2.0 {
-        // Pings and their time-out go by this clock.
-        passed += 1;
-        assert!(passed < 80, "after {passed} s");
-        clocks.set(0, passed);
-        sleep(Duration::from_millis(20)).await;
-    }
-    assert!(passed >= 30, "after {passed} s");
     world.change(1);
     world.eventually_answers(1).await;
     world.end().await;

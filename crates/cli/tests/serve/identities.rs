@@ -22,7 +22,7 @@ use tonic::Code;
 
 use crate::{
     client::{Dial, XdsClient, node, text},
-    failures::Clocks,
+    clocks::Clocks,
     program::{ServeProcess, eventually, service},
 };
 
