@@ -51,7 +51,7 @@ pub use self::{
     name::{NamespacedName, ObjectName},
     node::Node,
     object_error::ObjectError,
-    pod::{ContainerPort, DnsPolicy, LIBC_NDOTS, NdotsOption, Owner, Pod},
+    pod::{ContainerPort, DNS_POLICIES, DnsPolicy, LIBC_NDOTS, NdotsOption, Owner, Pod},
     port_view::{AppProtocol, ServicePortView, SlicePortView, TargetPort, TransportProtocol},
     qualified_name::{is_label_value, is_qualified_name, is_subdomain},
     raw_pod::{containers, is_running},

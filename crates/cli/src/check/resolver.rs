@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use byname_core::wire;
+
 use super::{facts::ClusterFacts, verdict::Verdict};
 use crate::{
     kubernetes::{DnsPolicy, NdotsOption},
@@ -9,8 +11,6 @@ use crate::{
 };
 
 const TOPIC: &str = "resolver";
-/// Default `ndots` of a pod that uses the cluster's DNS.
-const CLUSTER_NDOTS: u8 = 5;
 
 pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
     let mut differences: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -24,7 +24,7 @@ pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
             DnsPolicy::Default => words.push("the node's DNS (dnsPolicy: Default, or hostNetwork)".to_owned()),
             DnsPolicy::None => words.push("own DNS servers (dnsPolicy: None)".to_owned()),
         }
-        let ndots = pod.ndots().map(NdotsOption::in_glibc).filter(|ndots| *ndots != CLUSTER_NDOTS);
+        let ndots = pod.ndots().map(NdotsOption::in_glibc).filter(|ndots| *ndots != wire::Dns::default().ndots);
         words.extend(ndots.map(|ndots| format!("ndots {ndots}")));
         if !pod.searches.is_empty() {
             words.push(format!("searches {}", pod.searches.join(" ")));

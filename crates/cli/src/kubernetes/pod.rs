@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1;
 
 /// The label by which a Deployment tells its ReplicaSets apart.
 const TEMPLATE_HASH: &str = "pod-template-hash";
-/// The values of `dnsPolicy`. An empty one is the default.
-const DNS_POLICIES: &[&str] = &["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+/// The values of `dnsPolicy`. An empty one, which is the default, is as good as none.
+pub const DNS_POLICIES: &[&str] = &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 /// The default of C libraries, from resolv.conf(5).
 pub const LIBC_NDOTS: u8 = 1;
 
@@ -174,7 +174,7 @@ impl Pod {
             (Some("Default"), _) | (Some("" | "ClusterFirst") | None, true) => DnsPolicy::Default,
             _ => DnsPolicy::ClusterFirst,
         };
-        let unknown_dns_policy = spec.dns_policy.filter(|word| !DNS_POLICIES.contains(&&**word));
+        let unknown_dns_policy = spec.dns_policy.filter(|word| !word.is_empty() && !DNS_POLICIES.contains(&&**word));
         let dns = spec.dns_config.unwrap_or_default();
         let ndots = ndots(dns.options.unwrap_or_default());
         let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);

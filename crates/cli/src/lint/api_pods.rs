@@ -5,7 +5,7 @@ use byname_core::is_label;
 use super::refusal::{Refusal, ip};
 use crate::{
     input::Field,
-    kubernetes::{Pod, is_subdomain},
+    kubernetes::{DNS_POLICIES, Pod, is_subdomain},
 };
 
 const MAX_NAMESERVERS: usize = 3;
@@ -17,8 +17,7 @@ const MAX_SEARCH_CHARACTERS: usize = 2048;
 pub(super) fn refusals(pod: &Pod, field: impl Fn(&str) -> Field) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     if let Some(word) = &pod.unknown_dns_policy {
-        let known = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
-        let meant = known.into_iter().find(|known| known.eq_ignore_ascii_case(word)).map(Into::into);
+        let meant = DNS_POLICIES.iter().find(|known| known.eq_ignore_ascii_case(word)).map(|known| (*known).into());
         let fix = "use ClusterFirst, ClusterFirstWithHostNet, Default or None";
         let refusal = Refusal::new(field("dnsPolicy"), format!("{word:?} is not a dnsPolicy"), fix);
         refusals.push(refusal.settable(meant));
