@@ -1,9 +1,10 @@
 //! What all sidecars have received, and when.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,12 +40,19 @@ impl Kind {
     }
 }
 
+/// A number that no other change of the run has. Addresses keep numbers of earlier parts of a run.
+pub(crate) fn next_change() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// The counts and times of all sidecars together.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     kinds: [KindCounts; Kind::ALL.len()],
     refused: AtomicU64,
-    changes: Mutex<Vec<ChangeTimes>>,
+    /// By number.
+    changes: Mutex<BTreeMap<usize, ChangeTimes>>,
 }
 
 #[derive(Debug, Default)]
@@ -125,15 +133,15 @@ impl Recorder {
 
     /// Begins a change, and returns its number.
     pub(crate) fn begin_change(&self) -> usize {
-        let mut changes = self.lock();
-        changes.push(ChangeTimes { made: Instant::now(), receipts: Vec::new() });
-        changes.len() - 1
+        let number = next_change();
+        self.lock().insert(number, ChangeTimes { made: Instant::now(), receipts: Vec::new() });
+        number
     }
 
     /// A sidecar has received a change.
     pub(crate) fn changed(&self, number: usize) {
         let now = Instant::now();
-        if let Some(change) = self.lock().get_mut(number) {
+        if let Some(change) = self.lock().get_mut(&number) {
             change.receipts.push(now - change.made);
         }
     }
@@ -145,22 +153,21 @@ impl Recorder {
 
     /// The receipts of a change.
     pub(crate) fn receipts(&self, number: usize) -> usize {
-        self.lock().get(number).map_or(0, |change| change.receipts.len())
+        self.lock().get(&number).map_or(0, |change| change.receipts.len())
     }
 
-    /// The times of all changes from this one on.
-    pub(crate) fn latencies(&self, since: usize) -> Latencies {
+    /// The times of all changes but the first ones.
+    pub(crate) fn latencies(&self, first: usize) -> Latencies {
         let changes = self.lock();
-        let changes = changes.get(since..).unwrap_or_default();
-        let mut each: Vec<Duration> = changes.iter().flat_map(|change| change.receipts.iter().copied()).collect();
-        let mut last: Vec<Duration> =
-            changes.iter().filter_map(|change| change.receipts.iter().max().copied()).collect();
+        let changes = || changes.values().skip(first);
+        let mut each: Vec<Duration> = changes().flat_map(|change| change.receipts.iter().copied()).collect();
+        let mut last: Vec<Duration> = changes().filter_map(|change| change.receipts.iter().max().copied()).collect();
         each.sort_unstable();
         last.sort_unstable();
         Latencies { each, last }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<ChangeTimes>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, ChangeTimes>> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,16 +183,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_changes_since_a_number() {
+    fn times_are_those_of_changes_after_the_first_ones() {
         let recorder = Recorder::default();
         let (first, second, third) = (recorder.begin_change(), recorder.begin_change(), recorder.begin_change());
         for change in [first, second, second] {
             recorder.changed(change);
         }
         assert_eq!((recorder.receipts(second), recorder.receipts(third)), (2, 0));
-        let latencies = recorder.latencies(second);
+        let latencies = recorder.latencies(1);
         assert_eq!((latencies.each.len(), latencies.last.len()), (2, 1), "nobody received the third");
         assert_eq!(latencies.last.first(), latencies.each.last());
+    }
+
+    #[test]
+    fn a_change_has_a_number_of_its_own_in_the_run() {
+        let (recorder, other) = (Recorder::default(), Recorder::default());
+        let (first, second) = (recorder.begin_change(), other.begin_change());
+        recorder.changed(second);
+        assert_eq!(recorder.receipts(first), 0, "the change is another recorder's");
     }
 
     #[test]

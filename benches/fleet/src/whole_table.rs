@@ -9,6 +9,7 @@ use crate::{
     fleet::{NAMES, SETTLED},
     process::{cpu_time, idle_cores, memory},
     real_sidecar::{RealSidecar, used},
+    recorder::next_change,
     report::Measured,
     setting::Setting,
     watch::WatchProcess,
@@ -91,9 +92,9 @@ async fn taken(
     let idle = idle_cores(id, setting.plan.idle).await?;
     let (before, start) = (cpu_time(id)?, Instant::now());
     let mut ticks = interval(pause);
-    for (number, service) in used(setting.plan.cluster.services).cycle().take(changes).enumerate() {
+    for service in used(setting.plan.cluster.services).cycle().take(changes) {
         ticks.tick().await;
-        setting.cluster.change(service, number);
+        setting.cluster.change(service, next_change());
     }
     sleep(SETTLED).await;
     let cpu = (cpu_time(id)? - before).as_secs_f64() - idle * start.elapsed().as_secs_f64();
