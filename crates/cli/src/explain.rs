@@ -98,6 +98,7 @@ pub fn explain(
         (resolution.reason(), &trace),
         named.as_ref().zip(service),
     ));
+    notes.extend(route.and_then(|route| hints::lacks_cluster(route, &plan)));
     notes.extend(mesh::notes(cluster, &zone, &asked, named.as_ref()));
     let observed = config.observed_percent(&resolution, request);
     let status = match &resolution {

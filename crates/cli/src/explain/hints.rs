@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use byname_core::{
-    Authority, Host, Missing, Reason, Service, Trace,
+    Authority, Destination, EndpointLabel, Host, Missing, Plan, Reason, Route, Service, Trace,
     trace::{HopOutcome, Outcome, Step},
 };
 
@@ -82,6 +82,18 @@ pub(super) fn hints(
     }
     hints.extend(left_out(compiled, trace));
     hints
+}
+
+/// What Envoy lacks for the name of an endpoint without a hostname. Such clusters would be as many as there are endpoints.
+pub(super) fn lacks_cluster(route: &Route<'_>, plan: &Plan) -> Option<String> {
+    let Destination::Endpoint(service, EndpointLabel::Address(_)) = route.destination else { return None };
+    let missing = plan.cluster().filter(|_| plan.endpoint().is_none())?;
+    Some(format!(
+        "compile and serve write no clusters for endpoints without a hostname, so Envoy answers 503 unless it has {missing}; call \
+         Service {}/{}, steer by endpoint, or set hostname and subdomain in the pod",
+        service.namespace(),
+        service.name(),
+    ))
 }
 
 /// The Service of a tried name of an endpoint, if its endpoints are not in the table.

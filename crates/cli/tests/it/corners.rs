@@ -50,6 +50,28 @@ fn unread_endpoints_are_unknown_instead_of_absent() {
     assert_eq!(explain(&made_by_hand, &["web", "-n", "shop"]).status, 1);
 }
 
+/// The bootstrap has no cluster for it, so Envoy answers 503.
+#[test]
+fn an_endpoint_without_a_hostname_lacks_a_cluster() {
+    let headless = PART.replace("clusterIP: 10.0.0.1", "clusterIP: None");
+    let note = "no clusters for endpoints without a hostname, so Envoy answers 503";
+    let run = explain(&headless, &["10-1-0-1.web", "-n", "shop"]);
+    assert_eq!(run.status, 0);
+    says(&run, &[note, "outbound|80||10-1-0-1.web.shop.svc.cluster.local", "call Service shop/web"]);
+    let bootstrap = byname_with_input(&["compile", "-n", "shop", "--format", "envoy-bootstrap"], headless.as_bytes());
+    assert!(!bootstrap.stdout.contains("10-1-0-1"), "{}", bootstrap.shown());
+
+    let with_hostname = headless.replace("nodeName: n1", "nodeName: n1, hostname: web-0");
+    let run = explain(&with_hostname, &["web-0.web", "-n", "shop"]);
+    assert_eq!((run.status, run.stdout.contains("without a hostname")), (0, false), "{}", run.shown());
+    let directory = TempDir::new().expect("a directory");
+    let by_endpoint = directory.path().join("by-endpoint.json");
+    fs::write(&by_endpoint, r#"{"version": 1, "steering": {"by": "endpoint"}}"#).expect("a file");
+    let config = by_endpoint.to_str().expect("UTF-8");
+    let run = explain(&headless, &["10-1-0-1.web", "-n", "shop", "--config", config]);
+    assert_eq!((run.status, run.stdout.contains("without a hostname")), (0, false), "{}", run.shown());
+}
+
 /// A Service that selects nothing hides the one of the same name that is meant.
 #[test]
 fn a_service_without_endpoints_names_the_one_that_has_some() {
