@@ -46,9 +46,9 @@ bench: build cli envoy ## Measure byname and its alternatives side by side (QUIC
 	@$(XTASK) bench $(if $(QUICK),--quick) $(if $(PART),--part $(PART)) $(if $(LISTENERS),--listeners $(LISTENERS))
 	$(if $(PART),,@python3 benches/plot.py target/bench/report.json $(or $(PLOT),target/bench/plot.svg))
 
-bench-fleet: build cli envoy kubectl ## Measure `byname serve` with 5,000 simulated sidecars, in ten minutes (QUICK=1 for 500 in two); as root with Go, istiod beside it
+bench-fleet: build cli envoy kubectl ## Measure `byname serve` with 5,000 simulated sidecars, in ten minutes (QUICK=1 for 500 in two, PART=change or beside for one part); as root with Go, istiod beside it
 	$(CARGO) build --quiet --profile native --package byname-fleet
-	@$(XTASK) bench-fleet $(if $(QUICK),--quick)
+	@$(XTASK) bench-fleet $(if $(QUICK),--quick) $(if $(PART),--part $(PART))
 
 bench-core: toolchain ## Measure resolution and a new table natively, by the number of Services
 	$(CARGO) bench --package byname-core

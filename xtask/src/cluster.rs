@@ -45,7 +45,7 @@ pub(crate) fn test(root: &Path, target: Option<&str>) -> Result<()> {
 }
 
 /// Measures `byname serve` with simulated sidecars, and istiod beside it where that can run.
-pub(crate) fn bench_fleet(root: &Path, quick: bool) -> Result<()> {
+pub(crate) fn bench_fleet(root: &Path, quick: bool, part: Option<&str>) -> Result<()> {
     let program = root.join("target/native/byname-fleet").display().to_string();
     let has_go = Command::new("go").arg("version").output().is_ok_and(|output| output.status.success());
     let mut bench = match is_root()? && has_go {
@@ -62,6 +62,9 @@ pub(crate) fn bench_fleet(root: &Path, quick: bool) -> Result<()> {
     };
     if quick {
         bench.arg("--quick");
+    }
+    if let Some(part) = part {
+        bench.args(["--part", part]);
     }
     run(bench.current_dir(root))
 }

@@ -83,6 +83,9 @@ enum BuildStep {
         /// A tenth of the Services and sidecars, and less of each part
         #[arg(long)]
         quick: bool,
+        /// Measure only this part: change or beside
+        #[arg(long)]
+        part: Option<String>,
     },
     /// Write docs/configuration.schema.json from the configuration's structs
     Schema,
@@ -156,7 +159,7 @@ fn run() -> Result<()> {
         BuildStep::IstioCrds => python_packages::ISTIO_CRDS.install(&root),
         BuildStep::Grpc => python_packages::GRPC.install(&root),
         BuildStep::Cluster { target } => cluster::test(&root, target.as_deref()),
-        BuildStep::BenchFleet { quick } => cluster::bench_fleet(&root, quick),
+        BuildStep::BenchFleet { quick, part } => cluster::bench_fleet(&root, quick, part.as_deref()),
         BuildStep::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
                 .context("cannot write the schema")

@@ -28,7 +28,7 @@ use crate::{
 /// Objects that are written at once.
 const WRITES: usize = 32;
 /// New clients a second. istiod takes 25 on two processors.
-const STARTS_PER_SECOND: usize = 10;
+const STARTS_PER_SECOND: usize = 20;
 /// Changes of endpoints a second.
 const RATE: u32 = 10;
 

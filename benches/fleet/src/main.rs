@@ -41,12 +41,21 @@ struct Arguments {
     /// Another number of sidecars
     #[arg(long)]
     sidecars: Option<usize>,
-    /// Only what a change of endpoints costs real sidecars, with and without a server
-    #[arg(long)]
-    change: bool,
+    /// Measure only this part
+    #[arg(long, conflicts_with = "quick")]
+    part: Option<Part>,
     /// Measure istiod beside it. Needs the parts of `make test-cluster`, and network namespaces as `xtask fleet` makes them
     #[arg(long)]
     istiod: bool,
+}
+
+/// A part that can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What a change of endpoints costs real sidecars, with and without a server
+    Change,
+    /// istiod and `byname watch` on a real API
+    Beside,
 }
 
 const WHOLE: FleetPlan = FleetPlan {
@@ -65,7 +74,7 @@ const WHOLE: FleetPlan = FleetPlan {
     watches: 3,
     beside: Some(BesidePlan {
         cluster: ClusterSize { services: 2_000, endpoints: 10 },
-        clients: 100,
+        clients: 1_000,
         watches: 10,
         time: Duration::from_secs(10),
     }),
@@ -110,7 +119,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut report = FleetReport::new();
     let measured =
-        runtime.block_on(async { timeout(plan.limit, phases::run(&plan, arguments.change, &mut report)).await });
+        runtime.block_on(async { timeout(plan.limit, phases::run(&plan, arguments.part, &mut report)).await });
     runtime.shutdown_background();
     // What was measured before an error counts.
     report.print();

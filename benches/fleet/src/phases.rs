@@ -7,7 +7,7 @@ use byname_test_support::{ServeProcess, tls::TestCa};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::{
-    beside,
+    Part, beside,
     dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED, STARTS_PER_SECOND},
     herd, own_streams,
@@ -25,13 +25,16 @@ use crate::{
 /// Changes a second while nobody is connected, and for how long.
 const ALONE: Load = (100, Duration::from_secs(5));
 
-/// Runs all parts, or only that of a change in real sidecars.
-pub(crate) async fn run(plan: &FleetPlan, only_change: bool, report: &mut FleetReport) -> Result<()> {
+/// Runs all parts, or only one.
+pub(crate) async fn run(plan: &FleetPlan, only: Option<Part>, report: &mut FleetReport) -> Result<()> {
+    if only == Some(Part::Beside) {
+        return beside_of(plan, report).await;
+    }
     let ClusterSize { services, endpoints } = plan.cluster;
     eprintln!("{services} Services with {endpoints} endpoints each, {} sidecars of {NAMES} names each", plan.sidecars);
     let cluster = SyntheticCluster::start(plan.cluster).await?;
     let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report };
-    if only_change {
+    if only == Some(Part::Change) {
         return whole_table::measure(&mut setting).await;
     }
     let of_change = setting.endpoints().await?;
@@ -53,6 +56,10 @@ pub(crate) async fn run(plan: &FleetPlan, only_change: bool, report: &mut FleetR
     }
     let Setting { report, cluster, directory, .. } = setting;
     drop((cluster, directory));
+    beside_of(plan, report).await
+}
+
+async fn beside_of(plan: &FleetPlan, report: &mut FleetReport) -> Result<()> {
     match &plan.beside {
         Some(beside) => beside::measure(beside, report).await,
         None => Ok(()),
