@@ -43,19 +43,10 @@ struct Arguments {
     sidecars: Option<usize>,
     /// Measure only this part
     #[arg(long, conflicts_with = "quick")]
-    part: Option<Part>,
+    part: Option<phases::Part>,
     /// Measure istiod beside it. Needs the parts of `make test-cluster`, and network namespaces as `xtask fleet` makes them
     #[arg(long)]
     istiod: bool,
-}
-
-/// A part that can be measured alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
-    /// What a change of endpoints costs real sidecars, with and without a server
-    Change,
-    /// istiod and `byname watch` on a real API
-    Beside,
 }
 
 const WHOLE: FleetPlan = FleetPlan {

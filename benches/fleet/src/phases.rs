@@ -7,7 +7,7 @@ use byname_test_support::{ServeProcess, tls::TestCa};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::{
-    Part, beside,
+    beside,
     dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED, STARTS_PER_SECOND},
     herd, own_streams,
@@ -24,6 +24,15 @@ use crate::{
 
 /// Changes a second while nobody is connected, and for how long.
 const ALONE: Load = (100, Duration::from_secs(5));
+
+/// A part that can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// What a change of endpoints costs real sidecars, with and without a server
+    Change,
+    /// istiod and `byname watch` on a real API
+    Beside,
+}
 
 /// Runs all parts, or only one.
 pub(crate) async fn run(plan: &FleetPlan, only: Option<Part>, report: &mut FleetReport) -> Result<()> {
