@@ -32,6 +32,7 @@ pub(crate) enum Measured {
     Time(Duration),
     Bytes(f64),
     Count(f64),
+    Percent(f64),
     /// How many times as much as something else.
     Ratio(f64),
 }
@@ -40,7 +41,11 @@ impl Measured {
     fn number(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
-            Self::Cores(number) | Self::Bytes(number) | Self::Count(number) | Self::Ratio(number) => number,
+            Self::Cores(number)
+            | Self::Bytes(number)
+            | Self::Count(number)
+            | Self::Percent(number)
+            | Self::Ratio(number) => number,
         }
     }
 
@@ -56,6 +61,7 @@ impl Measured {
             Self::Bytes(bytes) if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
             Self::Bytes(bytes) if bytes < 1e7 => format!("{:.1} MB", bytes / 1e6),
             Self::Bytes(bytes) => format!("{:.0} MB", bytes / 1e6),
+            Self::Percent(percent) => format!("{percent:.1} %"),
             Self::Ratio(ratio) => format!("{ratio:.1} ×"),
             Self::Count(count) if count < 100.0 => format!("{count:.1}"),
             Self::Count(count) => format!("{count:.0}"),

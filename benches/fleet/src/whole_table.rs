@@ -3,13 +3,14 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
+use byname_test_support::ServeProcess;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::{
     fleet::{NAMES, SETTLED},
     process::{cpu_time, idle_cores, memory},
     real_sidecar::{RealSidecar, used},
-    recorder::next_change,
+    recorder::{Kind, next_change},
     report::Measured,
     setting::Setting,
     watch::WatchProcess,
@@ -31,19 +32,44 @@ struct Taken {
     bytes: f64,
 }
 
+/// Changes of endpoints that a sidecar has acknowledged. A worker's filter acknowledges what it has taken; Envoy does before its workers
+/// have it.
+struct Acks {
+    /// Within the 4 ms of a bucket of the server's histogram.
+    soon: f64,
+    all: f64,
+}
+
+impl Acks {
+    async fn of(server: &ServeProcess, kind: Kind) -> Result<Self> {
+        let of_kind = if kind == Kind::Endpoints { "endpoints" } else { "service_endpoints" };
+        let soon = server.metric(&format!("ack_seconds_bucket{{le=\"0.004\",type=\"{of_kind}\"}}")).await?;
+        let all = server.metric(&format!("ack_seconds_count{{type=\"{of_kind}\"}}")).await?;
+        ensure!(all > 0.0, "the server counts no ACK of {of_kind}");
+        Ok(Self { soon, all })
+    }
+}
+
 /// Measures sidecars one after the other. Each change is of a Service that they use.
 pub(crate) async fn measure(setting: &mut Setting<'_>) -> Result<()> {
     let services = setting.plan.cluster.services;
     let [changes, changes_of_table] = setting.plan.changes_of_sidecar;
     let server = setting.server(&[]).await?;
-    let mut all = Vec::new();
-    for (bootstrap, how) in [("serve.yaml", "Envoy asks byname serve"), ("stream.yaml", "the filter asks byname serve")]
-    {
+    let (mut all, mut acknowledged) = (Vec::new(), Vec::new());
+    let asking = [
+        ("serve.yaml", "Envoy asks byname serve", Kind::Endpoints),
+        ("stream.yaml", "the filter asks byname serve", Kind::ServiceEndpoints),
+    ];
+    for (bootstrap, how, kind) in asking {
         let sidecar = RealSidecar::of_server(bootstrap, &server, services).await?;
         let before = sidecar.envoy.stat(FROM_SERVER).await?;
+        let acks_before = Acks::of(&server, kind).await?;
         let (memory, cpu) = taken(setting, &sidecar, (changes, PAUSE)).await?;
         let bytes = sidecar.envoy.stat(FROM_SERVER).await? - before;
         ensure!(bytes > 0, "{how}: no change came:\n{}", server.log());
+        let acks = Acks::of(&server, kind).await?;
+        let soon = (acks.soon - acks_before.soon) / (acks.all - acks_before.all).max(1.0);
+        acknowledged.push((how, Measured::Percent(100.0 * soon)));
         let changes = changes as f64;
         all.push((how, Taken { memory, cpu: cpu / changes, bytes: bytes as f64 / changes }));
     }
@@ -70,6 +96,9 @@ pub(crate) async fn measure(setting: &mut Setting<'_>) -> Result<()> {
         setting.report.add(format!("{how}: CPU for a change"), "", &[time]);
         setting.report.add(format!("{how}: bytes for a change"), "", &[Measured::Bytes(taken.bytes)]);
         setting.report.add(format!("{how}: memory"), "", &[Measured::Bytes(taken.memory)]);
+    }
+    for (how, soon) in acknowledged {
+        setting.report.add(format!("{how}: changes acknowledged within 4 ms of their sending"), "99 %", &[soon]);
     }
     let ratio = |part: fn(&Taken) -> f64| {
         let other = all.iter().map(|(_, taken)| part(taken)).take(2);
