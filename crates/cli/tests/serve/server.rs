@@ -5,7 +5,10 @@ use std::process::Command;
 use byname_test_support::{TestUpstream, kubernetes::KubernetesApi};
 use serde_json::{Value, json};
 
-use crate::program::{ServeProcess, ask, eventually, service, slices};
+use crate::{
+    program::{ServeProcess, ask, eventually, service, slices},
+    stream,
+};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_byname")).arg("serve").args(arguments).output().unwrap();
@@ -89,18 +92,26 @@ async fn the_brake_holds_what_is_served() {
     let web = [vec![service("shop/web")], slices("shop/web", &[&one])].concat();
     let few = [vec![service("shop/kept")], slices("shop/kept", &[&one])].concat();
     let program = ServeProcess::start(&[many, web].concat()).await;
-    let envoy = program.envoy(&passthrough).await;
-    assert_eq!(ask(&envoy, "web").await.said("upstream"), "one");
+    // One that asks by itself, and one whose filter asks.
+    let envoys = [program.envoy(&passthrough).await, stream::envoy_of(program.port, &passthrough, "pass").await];
+    let both_reach = async |name: &str, upstream: &str| {
+        let [of_envoy, of_filter] = [ask(&envoys[0], name).await, ask(&envoys[1], name).await];
+        [of_envoy, of_filter].iter().all(|reply| reply.said("upstream") == upstream)
+    };
+    eventually("both reach it", async || both_reach("web", "one").await).await;
     program.write(&few);
     eventually("the brake holds", async || program.metric("brake_held{kind=\"Service\"}").await > 0.0).await;
-    assert_eq!(ask(&envoy, "web").await.said("upstream"), "one");
+    assert!(both_reach("web", "one").await);
+    // Not even a filter that asks for the first time is told.
+    let new = stream::envoy_of(program.port, &passthrough, "pass").await;
+    eventually("a new filter reaches it", async || ask(&new, "web").await.said("upstream") == "one").await;
     assert!(program.post("/debug/brake/release").await.contains("released"));
-    eventually("it is gone", async || ask(&envoy, "web").await.said("upstream") == "pass").await;
-    eventually("the new one is there", async || ask(&envoy, "kept").await.said("upstream") == "one").await;
+    eventually("it is gone", async || both_reach("web", "pass").await).await;
+    eventually("the new one is there", async || both_reach("kept", "one").await).await;
     // Nothing at all is a mistake at any size.
     program.write(&[service("shop/kept")]);
     program.wait_for_log("the cluster has no EndpointSlice any more").await;
-    assert_eq!(ask(&envoy, "kept").await.said("upstream"), "one");
+    assert!(both_reach("kept", "one").await);
     program.write(&few);
     program.wait_for_log("up to date again").await;
 }
