@@ -132,6 +132,16 @@ pub fn explain(
     }
 }
 
+/// Says that Envoy, which runs, has no endpoint for the explained request, and why by the objects of the cluster.
+pub fn lack_endpoints(explanation: &mut Explanation, cluster: &ClusterState) {
+    explanation.reachable = false;
+    let service = explanation.destination.as_ref().and_then(|destination| destination.service.as_deref());
+    if let Some((namespace, name)) = service.and_then(|service| service.split_once('/')) {
+        let name = NamespacedName::new(namespace, name);
+        explanation.notes.extend(hints::without_endpoints(cluster, &explanation.asked, &name));
+    }
+}
+
 /// The endpoints that a request for this name may go to; `None` if it is not routed, or they are unknown.
 #[must_use]
 pub fn endpoints_of(config: &byname_core::Config, requested: &RequestedName) -> Option<BTreeSet<SocketAddr>> {

@@ -72,7 +72,7 @@ impl LiveQuestion<'_> {
         // Envoy shows the settings of a filter that asks a server, and not the Services that the server told it.
         let server = wire.server.as_ref().map(|server| server.cluster.clone());
         let is_pushed = held.is_pushed();
-        let own = match &server {
+        let mut own = match &server {
             Some(_) => None,
             None => {
                 let config = state.config(&wire)?;
@@ -97,7 +97,7 @@ impl LiveQuestion<'_> {
                 Some(own)
             }
         };
-        let (now, comparison) = match &cluster {
+        let (mut now, comparison) = match &cluster {
             Some(cluster) => {
                 let now = sidecar::compile_as(&wire, cluster)?;
                 let comparison = own.is_some().then(|| Comparison::new(&wire, &now));
@@ -109,7 +109,12 @@ impl LiveQuestion<'_> {
             }
             None => (None, None),
         };
-        let Some(shown) = own.as_ref().or(now.as_ref()) else {
+        let mut differences = match (&own, &now) {
+            (Some(own), Some(now)) => differences(own, now),
+            _ => Vec::new(),
+        };
+        let given = now.as_ref().and_then(|now| given_endpoints(&wire, known, &now.explanation));
+        let Some(shown) = own.as_mut().or(now.as_mut()) else {
             bail!(
                 "{called}: the filter asks the server {} for Services, and Envoy does not show them; pass --context, or -f with a dump, \
                  for the answer of the cluster",
@@ -119,11 +124,11 @@ impl LiveQuestion<'_> {
         let hosts = hosts(&admin, live.as_ref(), &shown.explanation)?;
         // An ORIGINAL_DST cluster has the endpoints that requests went to of late, and none before.
         let is_by_endpoint = shown.explanation.upstream.as_ref().is_some_and(|upstream| upstream.endpoint.is_some());
-        let mut differences = match (&own, &now) {
-            (Some(own), Some(now)) => differences(own, now),
-            _ => Vec::new(),
-        };
-        let given = now.as_ref().and_then(|now| given_endpoints(&wire, known, &now.explanation));
+        let has_no_endpoint = !is_by_endpoint && matches!(&hosts, Some((_, Some(hosts))) if hosts.is_empty());
+        let is_refused = shown.explanation.resolution == ResolutionKind::Refuse;
+        if has_no_endpoint {
+            explain::lack_endpoints(&mut shown.explanation, known);
+        }
         let of_envoy = hosts.as_ref().and_then(|(_, hosts)| hosts.as_deref());
         if let (Some(given), Some(hosts), true) = (&given, of_envoy, differences.is_empty()) {
             let held = hosts.iter().filter_map(|host| host.address.parse().ok()).collect();
@@ -157,7 +162,7 @@ impl LiveQuestion<'_> {
             }
             text.push_str(&upstream_hosts(hosts.as_ref(), is_by_endpoint));
             text.push_str(&table_line(&called, &state));
-            text.push_str(&compared(now.is_some(), &differences, shown, comparison.as_ref(), &state));
+            text.push_str(&compared(cluster.is_some(), &differences, shown, comparison.as_ref(), &state));
             if is_pushed && let Some(comparison) = &comparison {
                 text.push_str(&not_compared(comparison, (given.is_some(), of_envoy.is_some()), shown));
             }
@@ -165,8 +170,6 @@ impl LiveQuestion<'_> {
             // `explain::text` has wrapped its own lines.
             output::print(&output::wrapped_lines(&text, hang, self.layout.columns))?;
         }
-        let is_refused = shown.explanation.resolution == ResolutionKind::Refuse;
-        let has_no_endpoint = !is_by_endpoint && matches!(hosts, Some((_, Some(hosts))) if hosts.is_empty());
         Ok(if is_refused || has_no_endpoint || !is_same { NO } else { FINE })
     }
 

@@ -45,8 +45,7 @@ pub(super) fn hints(
             ));
         }
         (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => {
-            hints.extend(endpoints::why_none(cluster, name));
-            hints.extend(served_elsewhere(cluster, asked, name));
+            hints.extend(without_endpoints(cluster, asked, name));
         }
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
@@ -82,6 +81,15 @@ pub(super) fn hints(
     }
     hints.extend(left_out(compiled, trace));
     hints
+}
+
+/// Why a Service has no endpoint that can serve, and which Service of the same name has some.
+pub(super) fn without_endpoints(
+    cluster: &ClusterState,
+    asked: &RequestedName,
+    name: &NamespacedName,
+) -> impl Iterator<Item = String> {
+    endpoints::why_none(cluster, name).into_iter().chain(served_elsewhere(cluster, asked, name))
 }
 
 /// What Envoy lacks for the name of an endpoint without a hostname. Such clusters would be as many as there are endpoints.

@@ -70,7 +70,8 @@ fn headline(explanation: &Explanation, lines: &mut Lines) {
     lines.push(4, &format!("{NAME}{}{NAME:#} from {who}{}", plain(&asked.authority()), place.concat()));
     let reason = &explanation.reason;
     let (style, answer) = match explanation.resolution {
-        ResolutionKind::Route => (GOOD, "reachable".to_owned()),
+        ResolutionKind::Route if explanation.reachable => (GOOD, "reachable".to_owned()),
+        ResolutionKind::Route => (ERROR, "not reachable, because Envoy has no endpoint".to_owned()),
         ResolutionKind::Pass => {
             let authority = explanation.upstream.as_ref().and_then(|upstream| upstream.authority.as_ref());
             let how = authority.map_or("as it came".to_owned(), |authority| format!("as {}", plain(authority)));

@@ -64,7 +64,14 @@ async fn a_pushed_table_matches_until_something_changes() {
     }
     assert_eq!(ask(&envoy, "asleep").await.status, 503);
     let asleep = byname(&program, &envoy, &["explain", "asleep"]);
-    asleep.expect(1, &["the cluster has no endpoint, so Envoy answers 503", "the cluster gives the same answer now"]);
+    asleep.expect(
+        1,
+        &[
+            "not reachable, because Envoy has no endpoint: Service ",
+            "the cluster has no endpoint, so Envoy answers 503",
+            "the cluster gives the same answer now",
+        ],
+    );
     // Nobody has requested it.
     let orders = byname(&program, &envoy, &["explain", "orders"]);
     orders.expect(0, &["same answer now\n  not compared: the endpoints, because this Envoy has no such cluster yet\n"]);
