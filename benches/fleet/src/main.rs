@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long)]
     sidecars: Option<usize>,
     /// Measure only this part
-    #[arg(long, conflicts_with = "quick")]
+    #[arg(long)]
     part: Option<phases::Part>,
     /// Measure istiod beside it. Needs the parts of `make test-cluster`, and network namespaces as `xtask fleet` makes them
     #[arg(long)]

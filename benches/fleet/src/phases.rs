@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use byname_test_support::{ServeProcess, tls::TestCa};
 use tokio::time::{Instant, interval, sleep};
 
@@ -37,7 +37,8 @@ pub(crate) enum Part {
 /// Runs all parts, or only one.
 pub(crate) async fn run(plan: &FleetPlan, only: Option<Part>, report: &mut FleetReport) -> Result<()> {
     if only == Some(Part::Beside) {
-        return beside_of(plan, report).await;
+        let beside = plan.beside.as_ref().context("the part beside needs istiod: run it as root and with Go")?;
+        return beside::measure(beside, report).await;
     }
     let ClusterSize { services, endpoints } = plan.cluster;
     eprintln!("{services} Services with {endpoints} endpoints each, {} sidecars of {NAMES} names each", plan.sidecars);
@@ -65,10 +66,6 @@ pub(crate) async fn run(plan: &FleetPlan, only: Option<Part>, report: &mut Fleet
     }
     let Setting { report, cluster, directory, .. } = setting;
     drop((cluster, directory));
-    beside_of(plan, report).await
-}
-
-async fn beside_of(plan: &FleetPlan, report: &mut FleetReport) -> Result<()> {
     match &plan.beside {
         Some(beside) => beside::measure(beside, report).await,
         None => Ok(()),
